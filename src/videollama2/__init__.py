@@ -1,0 +1,1 @@
+"""VideoLLaMA 2: watch a clip, hear it, answer questions about it."""
