@@ -1,1 +1,1 @@
-"""The model room."""
+"""Tensors to tensors: configs, vision tower, connectors, BEATs, fusion, the whole model."""

@@ -1,0 +1,297 @@
+"""BEATs, the audio encoder: a filter bank in, one token per time-frequency patch out.
+
+Shapes: B sounds, F filter bank frames, M mel bins, L tokens (time-major, frequency-minor),
+E width, A heads, K width of a head. Plain torch, usable on its own.
+Source: BEATs (Chen et al., 2022) as in released `model/beats/`; parameter names are the released ones.
+"""
+
+from math import log
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+WEIGHT_NORM_EPS = 1e-6
+GATE_WIDTH = 8
+
+
+class _ScaleGradient(torch.autograd.Function):
+    """Identity forward; the gradient is scaled on its way back (layer-wise gradient decay)."""
+
+    @staticmethod
+    def forward(ctx: "torch.autograd.function.FunctionCtx", x: Tensor, scale: float) -> Tensor:
+        ctx.scale = scale  # pyright: ignore[reportAttributeAccessIssue]
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(
+        ctx: "torch.autograd.function.FunctionCtx", *grad_outputs: Tensor
+    ) -> tuple[Tensor, None]:
+        return grad_outputs[0] * ctx.scale, None  # pyright: ignore[reportAttributeAccessIssue]
+
+
+class WeightNormConv(nn.Module):
+    """Convolution over time whose weight is g · v / ‖v‖, the norm per kernel position.
+
+    The norm is taken in float32 with the released epsilon, rsqrt(Σv² + 1e-6)
+    (`model/beats/weight_norm_fix.py`), which torch's own weight norm has not.
+    """
+
+    def __init__(self, channels: int, kernel: int, groups: int) -> None:
+        super().__init__()
+        self.groups = groups
+        self.kernel = kernel
+        self.weight_g = nn.Parameter(torch.ones(1, 1, kernel))
+        self.weight_v = nn.Parameter(torch.empty(channels, channels // groups, kernel))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw v as the released code does; g is then the norm of v, so that g·v/‖v‖ = v."""
+        channels = self.weight_v.shape[0]
+        nn.init.normal_(self.weight_v, std=(4 / (self.kernel * channels)) ** 0.5)
+        with torch.no_grad():
+            self.weight_g.copy_(self.weight_v.norm(dim=(0, 1), keepdim=True))
+
+    def forward(self, x_bel: Tensor) -> Tensor:
+        v = self.weight_v.float()
+        scale = self.weight_g.float() * torch.rsqrt(
+            v.square().sum((0, 1), keepdim=True) + WEIGHT_NORM_EPS
+        )
+        weight = (v * scale).to(x_bel.dtype)
+        x_bel = F.conv1d(x_bel, weight, self.bias, padding=self.kernel // 2, groups=self.groups)
+        return x_bel[..., :-1] if self.kernel % 2 == 0 else x_bel
+
+
+class BeatsAttention(nn.Module):
+    """Self-attention with a relative position bias that a gate on each query scales.
+
+    The released code divides the scores by 32, subtracts each row's maximum and multiplies by 32
+    again; softmax does not see a row's constant, so plain fused attention computes the same.
+    """
+
+    def __init__(self, hidden_size: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.head_size = hidden_size // num_heads
+        self.q_proj = nn.Linear(hidden_size, hidden_size)
+        self.k_proj = nn.Linear(hidden_size, hidden_size)
+        self.v_proj = nn.Linear(hidden_size, hidden_size)
+        self.out_proj = nn.Linear(hidden_size, hidden_size)
+        self.grep_linear = nn.Linear(self.head_size, GATE_WIDTH)
+        self.grep_a = nn.Parameter(torch.ones(1, num_heads, 1, 1))
+
+    def forward(self, x_ble: Tensor, bias_all: Tensor, hidden_bl: Tensor | None) -> Tensor:
+        """`bias_all` (A, L, L) position bias; `hidden_bl` (B, L) true where padding is."""
+        shape = (self.num_heads, self.head_size)
+        q = self.q_proj(x_ble).unflatten(-1, shape).transpose(1, 2)
+        k = self.k_proj(x_ble).unflatten(-1, shape).transpose(1, 2)
+        v = self.v_proj(x_ble).unflatten(-1, shape).transpose(1, 2)
+        gates = self.grep_linear(q).unflatten(-1, (2, GATE_WIDTH // 2)).sum(-1).sigmoid()
+        gate_a, gate_b = gates.chunk(2, dim=-1)
+        mask = (gate_a * (gate_b * self.grep_a - 1.0) + 2.0) * bias_all
+        if hidden_bl is not None:
+            mask = mask.masked_fill(hidden_bl[:, None, None, :], torch.finfo(mask.dtype).min)
+        x = F.scaled_dot_product_attention(q, k, v, attn_mask=mask.to(q.dtype))
+        return self.out_proj(x.transpose(1, 2).flatten(2))
+
+
+class BeatsLayer(nn.Module):
+    """Attention and feed-forward, each after a residual scaled by deep norm's alpha."""
+
+    def __init__(
+        self, hidden_size: int, num_heads: int, intermediate_size: int, alpha: float, eps: float
+    ) -> None:
+        super().__init__()
+        self.alpha = alpha
+        self.self_attn = BeatsAttention(hidden_size, num_heads)
+        self.self_attn_layer_norm = nn.LayerNorm(hidden_size, eps=eps)
+        self.fc1 = nn.Linear(hidden_size, intermediate_size)
+        self.fc2 = nn.Linear(intermediate_size, hidden_size)
+        self.final_layer_norm = nn.LayerNorm(hidden_size, eps=eps)
+
+    def forward(self, x_ble: Tensor, bias_all: Tensor, hidden_bl: Tensor | None) -> Tensor:
+        attended = self.self_attn(x_ble, bias_all, hidden_bl)
+        x_ble = self.self_attn_layer_norm(x_ble * self.alpha + attended)
+        inner = F.gelu(self.fc1(x_ble).float()).type_as(x_ble)
+        return self.final_layer_norm(x_ble * self.alpha + self.fc2(inner))
+
+
+class BeatsEncoder(nn.Module):
+    """Convolutional positions, then the layers; one position bias serves them all."""
+
+    def __init__(
+        self,
+        hidden_size: int,
+        num_hidden_layers: int,
+        num_attention_heads: int,
+        intermediate_size: int,
+        conv_pos: int,
+        conv_pos_groups: int,
+        num_buckets: int,
+        max_distance: int,
+        layer_norm_eps: float,
+        deep_norm: bool,
+        layer_drop: float,
+        gradient_decay: float,
+    ) -> None:
+        super().__init__()
+        alpha = (2 * num_hidden_layers) ** 0.25 if deep_norm else 1.0
+        self.num_buckets = num_buckets
+        self.max_distance = max_distance
+        self.layer_drop = layer_drop
+        self.gradient_decay = gradient_decay
+        self.gradient_checkpointing = False
+        self.pos_conv = nn.Sequential(
+            WeightNormConv(hidden_size, conv_pos, conv_pos_groups), nn.GELU()
+        )
+        self.layer_norm = nn.LayerNorm(hidden_size, eps=layer_norm_eps)
+        self.layers = nn.ModuleList(
+            BeatsLayer(hidden_size, num_attention_heads, intermediate_size, alpha, layer_norm_eps)
+            for _ in range(num_hidden_layers)
+        )
+        # The released code hangs the one table that all layers share on the first layer.
+        self.layers[0].self_attn.register_module(
+            "relative_attention_bias", nn.Embedding(num_buckets, num_attention_heads)
+        )
+
+    def position_bias(self, length: int) -> Tensor:
+        """(A, L, L): the learned bias of each distance bucket (as in T5, both directions)."""
+        table = self.layers[0].self_attn.get_submodule("relative_attention_bias")
+        positions = torch.arange(length, device=next(table.parameters()).device)
+        distance = positions[None, :] - positions[:, None]
+        return table(self._bucket(distance)).permute(2, 0, 1)
+
+    def _bucket(self, distance: Tensor) -> Tensor:
+        half = self.num_buckets // 2
+        exact = half // 2
+        side = (distance > 0).long() * half
+        distance = distance.abs()
+        ratio = torch.log(distance.clamp(min=1).float() / exact) / log(self.max_distance / exact)
+        far = (exact + (ratio * (half - exact)).long()).clamp(max=half - 1)
+        return side + torch.where(distance < exact, distance, far)
+
+    def forward(self, x_ble: Tensor, hidden_bl: Tensor | None) -> Tensor:
+        if hidden_bl is not None:
+            x_ble = x_ble.masked_fill(hidden_bl[..., None], 0.0)
+        x_ble = x_ble + self.pos_conv(x_ble.transpose(1, 2)).transpose(1, 2)
+        x_ble = self.layer_norm(x_ble)
+        bias = self.position_bias(x_ble.shape[1]).to(x_ble.dtype)
+        for layer in self.layers:
+            if self.training and self.layer_drop > 0 and torch.rand(()).item() < self.layer_drop:
+                continue
+            if self.training and self.gradient_decay != 1.0 and x_ble.requires_grad:
+                x_ble = _ScaleGradient.apply(x_ble, self.gradient_decay)  # pyright: ignore
+            if self.gradient_checkpointing and self.training:
+                x_ble = torch.utils.checkpoint.checkpoint(
+                    layer, x_ble, bias, hidden_bl, use_reentrant=False
+                )
+            else:
+                x_ble = layer(x_ble, bias, hidden_bl)
+        return x_ble
+
+
+class Beats(nn.Module):
+    """The whole encoder, from filter bank to tokens, with the sound tagger's head.
+
+    Built from plain numbers; the defaults are the released fine-tuned iter3+ model
+    (90,717,055 parameters).
+    """
+
+    def __init__(
+        self,
+        hidden_size: int = 768,
+        num_hidden_layers: int = 12,
+        num_attention_heads: int = 12,
+        intermediate_size: int = 3072,
+        *,
+        input_patch_size: int = 16,
+        patch_embedding_size: int = 512,
+        conv_pos: int = 128,
+        conv_pos_groups: int = 16,
+        num_buckets: int = 320,
+        max_distance: int = 800,
+        layer_norm_eps: float = 1e-5,
+        deep_norm: bool = True,
+        num_sound_classes: int = 527,
+        layer_drop: float = 0.05,
+        layerwise_gradient_decay: float = 0.6,
+        fbank_mean: float = 15.41663,
+        fbank_std: float = 6.55582,
+    ) -> None:
+        super().__init__()
+        self.fbank_mean = fbank_mean
+        self.fbank_std = fbank_std
+        self.patch_size = input_patch_size
+        self.patch_embedding = nn.Conv2d(
+            1, patch_embedding_size, input_patch_size, input_patch_size, bias=False
+        )
+        self.layer_norm = nn.LayerNorm(patch_embedding_size)
+        self.post_extract_proj = (
+            nn.Linear(patch_embedding_size, hidden_size)
+            if patch_embedding_size != hidden_size
+            else None
+        )
+        self.encoder = BeatsEncoder(
+            hidden_size,
+            num_hidden_layers,
+            num_attention_heads,
+            intermediate_size,
+            conv_pos,
+            conv_pos_groups,
+            num_buckets,
+            max_distance,
+            layer_norm_eps,
+            deep_norm,
+            layer_drop,
+            layerwise_gradient_decay,
+        )
+        self.predictor = nn.Linear(hidden_size, num_sound_classes) if num_sound_classes else None
+
+    def num_tokens(self, frames: int, mel_bins: int) -> int:
+        """Tokens of a filter bank of that size: whole patches in time times in frequency."""
+        return (frames // self.patch_size) * (mel_bins // self.patch_size)
+
+    def forward(self, fbank_BFM: Tensor, mask_BF: Tensor | None = None) -> Tensor:  # noqa: N803
+        """(B, F, M) log-mel filter bank -> (B, L, E).
+
+        `mask_BF` (B, F) is true at frames that are sound. Padded frames are then hidden, and an
+        item's first `num_tokens(its frames)` tokens are what it would give alone.
+        """
+        if fbank_BFM.shape[1] < self.patch_size:
+            raise ValueError(
+                f"a sound of {fbank_BFM.shape[1]} filter bank frames is shorter than one patch "
+                f"of {self.patch_size}: give at least {self.patch_size / 100:.2f} s of sound"
+            )
+        x = (fbank_BFM - self.fbank_mean) / (2 * self.fbank_std)
+        x = self.patch_embedding(x.unsqueeze(1).to(self.patch_embedding.weight.dtype))
+        bands = x.shape[3]
+        x = self.layer_norm(x.flatten(2).transpose(1, 2))
+        if self.post_extract_proj is not None:
+            x = self.post_extract_proj(x)
+        return self.encoder(x, self._hidden_tokens(mask_BF, x.shape[1], bands))
+
+    def _hidden_tokens(self, mask_bf: Tensor | None, tokens: int, bands: int) -> Tensor | None:
+        """(B, L), true at tokens past an item's last whole patch; None where nothing is padded."""
+        if mask_bf is None or bool(mask_bf.all()):
+            return None
+        patches = mask_bf.sum(1) // self.patch_size
+        time = torch.arange(tokens, device=mask_bf.device) // bands
+        return time[None, :] >= patches[:, None]
+
+    def tag(self, fbank_BFM: Tensor, mask_BF: Tensor | None = None) -> Tensor:  # noqa: N803
+        """(B, F, M) -> (B, labels): the probability of each sound class (AudioSet's 527).
+
+        Raises:
+            ValueError: the encoder was built without the tagger's head.
+        """
+        if self.predictor is None:
+            raise ValueError("this audio encoder has no tag head (num_sound_classes is 0)")
+        features = self(fbank_BFM, mask_BF)
+        bands = fbank_BFM.shape[2] // self.patch_size
+        hidden = self._hidden_tokens(mask_BF, features.shape[1], bands)
+        logits = self.predictor(features)
+        if hidden is None:
+            return logits.mean(1).sigmoid()
+        heard = (~hidden).to(logits.dtype)[..., None]
+        return ((logits * heard).sum(1) / heard.sum(1).clamp(min=1)).sigmoid()

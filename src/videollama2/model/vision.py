@@ -1,0 +1,76 @@
+"""The vision tower: any transformers vision encoder, cut off at the layer that is read."""
+
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModel
+
+# What encoders put behind their last layer. Features are read before it, so it is not built.
+_AFTER_LAST_LAYER = ("post_layernorm", "layernorm", "norm", "head", "pooler")
+
+
+def num_read_layers(vision_config: Any, feature_layer: int) -> int:
+    """How many layers run so that `hidden_states[feature_layer]` exists.
+
+    Raises:
+        ValueError: the encoder has no such layer.
+    """
+    total = int(vision_config.num_hidden_layers)
+    index = feature_layer if feature_layer >= 0 else total + 1 + feature_layer
+    if not 0 <= index <= total:
+        raise ValueError(
+            f"vision_feature_layer {feature_layer} of an encoder with {total} layers: "
+            f"choose from {-total - 1} to {total}"
+        )
+    return index
+
+
+def build_vision_tower(vision_config: Any, feature_layer: int) -> nn.Module:
+    """The encoder without the layers, norms and heads behind `hidden_states[feature_layer]`."""
+    config = deepcopy(vision_config)
+    config.num_hidden_layers = num_read_layers(vision_config, feature_layer)
+    if hasattr(config, "vision_use_head"):
+        config.vision_use_head = False
+    tower = AutoModel.from_config(config)
+    trunk = getattr(tower, "vision_model", tower)
+    for name in _AFTER_LAST_LAYER:
+        if isinstance(getattr(trunk, name, None), nn.Module):
+            setattr(trunk, name, nn.Identity())
+    return tower
+
+
+def patch_features(
+    tower: nn.Module, pixels_BCHW: Tensor, patch_size: int, select: str  # noqa: N803
+) -> Tensor:
+    """(frames, 3, H, W) -> (frames, patches, C) at the layer the tower was cut to.
+
+    `select` "patch" drops what stands before the patches (class token, registers);
+    "cls_patch" keeps it.
+    """
+    height, width = pixels_BCHW.shape[-2] // patch_size, pixels_BCHW.shape[-1] // patch_size
+    config: Any = tower.config
+    if config.model_type == "siglip2_vision_model":
+        output = tower(**_siglip2_inputs(pixels_BCHW, patch_size))
+    else:
+        output = tower(pixel_values=pixels_BCHW)
+    hidden: Tensor = output.last_hidden_state
+    if select == "patch":
+        hidden = hidden[:, hidden.shape[1] - height * width :]
+    return hidden
+
+
+def _siglip2_inputs(pixels_bchw: Tensor, patch_size: int) -> dict[str, Tensor]:
+    """SigLIP 2 takes patches, already cut: (B, N, P·P·3), channels last."""
+    count, _, height, width = pixels_bchw.shape
+    rows, columns = height // patch_size, width // patch_size
+    patches = pixels_bchw.unflatten(3, (columns, patch_size)).unflatten(2, (rows, patch_size))
+    patches = patches.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
+    device = pixels_bchw.device
+    shape = torch.tensor([[rows, columns]], device=device)
+    return {
+        "pixel_values": patches,
+        "pixel_attention_mask": torch.ones(count, rows * columns, device=device, dtype=torch.long),
+        "spatial_shapes": shape.expand(count, 2),
+    }
