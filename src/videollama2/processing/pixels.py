@@ -1,0 +1,172 @@
+"""Frames -> pixel values: the geometry and normalisation that a vision tower was trained with.
+
+PIL does the resizing because the released code did: its bicubic filter widens when it shrinks
+(anti-aliasing), works on uint8 and rounds, and other resizers differ by several grey levels.
+
+Shapes: T frames, H and W rows and columns of the tower's input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+Resize = Literal["shortest_edge_crop", "squash"]
+Geometry = Literal["square", "pad"]
+Frame = npt.NDArray[np.uint8]
+
+_BICUBIC = 3  # PIL's number for it, as preprocessor_config.json writes it
+
+
+@dataclass(frozen=True)
+class PixelSettings:
+    """How a frame becomes a tower's input.
+
+    `size` is (height, width) in pixels of what the tower takes. `resize` is how it is reached:
+    CLIP and DINOv2 scale the shorter side to `shortest_edge` (`size`'s height if None) and crop
+    the middle, SigLIP squashes. `geometry` "pad" first pads to a square with the mean colour, as
+    the released fine-tuning did; "square" leaves the frame as it is, as released inference does.
+    """
+
+    size: tuple[int, int]
+    resize: Resize
+    image_mean: tuple[float, float, float]
+    image_std: tuple[float, float, float]
+    resample: int = _BICUBIC
+    geometry: Geometry = "square"
+    shortest_edge: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.resize not in ("shortest_edge_crop", "squash"):
+            raise ValueError(f"resize is {self.resize!r}; it is shortest_edge_crop or squash")
+        if self.geometry not in ("square", "pad"):
+            raise ValueError(f"geometry is {self.geometry!r}; it is square or pad")
+        if min(self.size) < 1 or min(self.image_std) <= 0:
+            raise ValueError(f"size {self.size} and image_std {self.image_std} must be positive")
+
+    @classmethod
+    def from_processor(cls, source: object, geometry: Geometry = "square") -> PixelSettings:
+        """Settings out of a `preprocessor_config.json` dict or a transformers image processor.
+
+        Raises `ValueError` where the source asks for something this file does not do.
+        """
+        values = _as_dict(source)
+        if "settings" in values:  # our own sub-processors write the settings themselves
+            return cls.from_dict(values["settings"])
+        return cls(**_from_huggingface(values), geometry=geometry)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> PixelSettings:
+        """The inverse of `to_dict`; JSON's lists become tuples."""
+        triples: dict[str, Any] = {k: tuple(values[k]) for k in ("size", "image_mean", "image_std")}
+        return cls(**{**values, **triples})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        lists = {k: list(getattr(self, k)) for k in ("size", "image_mean", "image_std")}
+        return {**asdict(self), **lists}
+
+
+def _as_dict(source: object) -> dict[str, Any]:
+    if isinstance(source, Mapping):
+        return dict(cast(Mapping[str, Any], source))
+    to_dict = getattr(source, "to_dict", None)
+    if to_dict is None:
+        raise ValueError(f"{type(source).__name__} is neither a dict nor an image processor")
+    return cast(dict[str, Any], to_dict())
+
+
+def _height_width(value: Any) -> tuple[int, int]:
+    if isinstance(value, int):
+        return value, value
+    if isinstance(value, Mapping) and "height" in value and "width" in value:
+        sides = cast(Mapping[str, int], value)
+        return int(sides["height"]), int(sides["width"])
+    raise ValueError(f"an image size of {value!r} is not understood; give height and width")
+
+
+def _from_huggingface(values: dict[str, Any]) -> dict[str, Any]:
+    factor = float(values.get("rescale_factor", 1 / 255))
+    for switch in ("do_resize", "do_rescale", "do_normalize"):
+        if values.get(switch, True) is False:
+            raise ValueError(f"an image processor with {switch} off is not supported")
+    if abs(factor * 255 - 1) > 1e-6:
+        raise ValueError(f"an image processor with rescale_factor {factor} is not supported")
+    size: Any = values.get("size", 224)
+    out: dict[str, Any] = {
+        "image_mean": tuple(values["image_mean"]),
+        "image_std": tuple(values["image_std"]),
+        "resample": int(values.get("resample") or _BICUBIC),
+    }
+    # An int size means the shorter side in configs older than transformers 4.26.
+    sides = cast(Mapping[str, Any], size if isinstance(size, Mapping) else {"shortest_edge": size})
+    edge: Any = sides.get("shortest_edge")
+    crops = bool(values.get("do_center_crop", "crop_size" in values))
+    if edge is not None and crops:
+        crop = _height_width(values.get("crop_size", edge))
+        return {**out, "size": crop, "resize": "shortest_edge_crop", "shortest_edge": int(edge)}
+    if crops:
+        raise ValueError(f"cropping after a resize to {size!r} is not supported")
+    return {**out, "size": _height_width(size), "resize": "squash"}
+
+
+def black_frame(like: Frame) -> Frame:
+    """The frame the released code appends to a clip that is too short.
+
+    Its sides are those of `like` (H, W, 3) swapped, as released: this shows under "pad".
+    """
+    height, width = like.shape[:2]
+    return np.zeros((width, height, 3), dtype=np.uint8)
+
+
+def pad_to_square(image: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
+    """`image` in the middle of the smallest square that holds it, the rest filled."""
+    width, height = image.size
+    if width == height:
+        return image
+    side = max(width, height)
+    square = Image.new("RGB", (side, side), colour)
+    square.paste(image, ((side - width) // 2, (side - height) // 2))
+    return square
+
+
+def _resized(frame: Frame, settings: PixelSettings) -> Frame:
+    """One frame at the tower's size, (H, W, 3) uint8."""
+    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or 0 in frame.shape:
+        raise ValueError(f"a frame is (H, W, 3) uint8, not {frame.shape} {frame.dtype}")
+    image = Image.fromarray(frame)
+    if settings.geometry == "pad":
+        red, green, blue = (int(value * 255) for value in settings.image_mean)
+        image = pad_to_square(image, (red, green, blue))
+    height, width = settings.size
+    resample = Image.Resampling(settings.resample)
+    if settings.resize == "squash":
+        return np.asarray(image.resize((width, height), resample))
+    edge = settings.shortest_edge or height
+    short = min(image.size)
+    scaled = (int(edge * image.width / short), int(edge * image.height / short))
+    image = image.resize(scaled, resample)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    # Outside the image PIL's crop is black, as the released crop's zero padding.
+    return np.asarray(image.crop((left, top, left + width, top + height)))
+
+
+def to_pixels(frames: Sequence[Frame], settings: PixelSettings) -> torch.Tensor:
+    """Frames, each (H, W, 3) uint8 RGB of any size -> float32 (T, 3, H, W), normalised.
+
+    Raises `ValueError` without frames, or for a frame of another form.
+    """
+    if not len(frames):
+        raise ValueError("no frames: there is nothing to make pixel values of")
+    resized = np.stack([_resized(frame, settings) for frame in frames])
+    levels = torch.from_numpy(resized)  # pyright: ignore[reportUnknownMemberType]
+    mean = torch.tensor(settings.image_mean).view(1, 3, 1, 1)
+    std = torch.tensor(settings.image_std).view(1, 3, 1, 1)
+    pixels = levels.permute(0, 3, 1, 2).to(torch.float32).div_(255)
+    return pixels.sub_(mean).div_(std).contiguous()

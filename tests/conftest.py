@@ -1,0 +1,82 @@
+"""What every test may ask for: the recording of the released code's numbers (`recorded`)."""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+import tempfile
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+OWN_RECORDING = Path(__file__).parent / "recorded"
+_UNPACKED = pytest.StashKey[Path]()
+_TEMPORARY = pytest.StashKey[Path]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("recordings of the released code")
+    group.addoption(
+        "--recorded",
+        metavar="DIR",
+        default=str(OWN_RECORDING),
+        help="folder of a recording (default: the project's own, tests/recorded)",
+    )
+    group.addoption(
+        "--media",
+        metavar="DIR",
+        default=None,
+        help="folder of the clips that the recording was made of; without it they are left out",
+    )
+
+
+def recorded_root(config: pytest.Config) -> Path:
+    """The recording's folder with every `*.tar.xz` in it unpacked; unpacked once a session.
+
+    Raises `pytest.UsageError` where there is no such folder.
+    """
+    if _UNPACKED in config.stash:
+        return config.stash[_UNPACKED]
+    folder = Path(config.getoption("--recorded")).resolve()
+    if not folder.is_dir():
+        raise pytest.UsageError(f"--recorded {folder}: no such folder")
+    packed = sorted(folder.glob("*.tar.xz"))
+    root = folder
+    if packed:
+        root = Path(tempfile.mkdtemp(prefix="videollama2-recorded-"))
+        config.stash[_TEMPORARY] = root
+        for entry in folder.iterdir():
+            if entry not in packed:
+                (root / entry.name).symlink_to(entry)
+        for archive in packed:
+            _unpack(archive, root)
+    config.stash[_UNPACKED] = root
+    return root
+
+
+def _unpack(archive: Path, root: Path) -> None:
+    with tarfile.open(archive, "r:xz") as tar:
+        for member in tar:
+            name = PurePosixPath(member.name)
+            if name.is_absolute() or ".." in name.parts or not (member.isfile() or member.isdir()):
+                raise pytest.UsageError(f"{archive}: {member.name} does not belong in a recording")
+            target = root.joinpath(*name.parts)
+            if member.isdir():
+                target.mkdir(parents=True, exist_ok=True)
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            content = tar.extractfile(member)
+            if content is None:
+                raise pytest.UsageError(f"{archive}: {member.name} cannot be read")
+            target.write_bytes(content.read())
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _TEMPORARY in config.stash:
+        shutil.rmtree(config.stash[_TEMPORARY], ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def recorded(pytestconfig: pytest.Config) -> Path:
+    """The recording's folder: `<variant>/`, `<tower>/`, `preprocessing*`."""
+    return recorded_root(pytestconfig)
