@@ -1,1 +1,32 @@
-"""The scenes room."""
+"""The made audio-visual world: scenes drawn from a seed, their pictures, sounds and questions."""
+
+from .drawing import draw_scene
+from .labels import SceneLabels, ThingLabel, labels
+from .questions import CLOSED_KINDS, KINDS, OPEN_KINDS, Question, all_texts, ask, describe
+from .rendering import render_frames
+from .scene import Heard, Scene, Shown
+from .sounds import render_sound
+from .world import World, WorldFileError, load_world, pack_world
+
+__all__ = [
+    "CLOSED_KINDS",
+    "KINDS",
+    "OPEN_KINDS",
+    "Heard",
+    "Question",
+    "Scene",
+    "SceneLabels",
+    "Shown",
+    "ThingLabel",
+    "World",
+    "WorldFileError",
+    "all_texts",
+    "ask",
+    "describe",
+    "draw_scene",
+    "labels",
+    "load_world",
+    "pack_world",
+    "render_frames",
+    "render_sound",
+]
