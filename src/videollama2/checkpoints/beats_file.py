@@ -22,7 +22,7 @@ _FIELDS = {
     "deep_norm": "deep_norm",
     "encoder_layerdrop": "layer_drop",
     "layer_wise_gradient_decay_ratio": "layerwise_gradient_decay",
-    "predictor_class": "num_labels",
+    "predictor_class": "num_sound_classes",
 }
 
 # Switches of the original that the released encoder has in one position only.
@@ -83,5 +83,5 @@ def beats_config_of(cfg: Mapping[str, Any], path: Path) -> dict[str, Any]:
             )
     fields = {ours: cfg[theirs] for theirs, ours in _FIELDS.items() if theirs in cfg}
     if cfg.get("finetuned_model") is False:
-        fields["num_labels"] = 0
+        fields["num_sound_classes"] = 0
     return fields

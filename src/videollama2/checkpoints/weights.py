@@ -9,6 +9,7 @@ import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import RawIOBase
 from math import prod
 from pathlib import Path
 from typing import Any, cast
@@ -37,6 +38,7 @@ DTYPES = {
 DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 _MAX_HEADER = 100_000_000  # bytes; safetensors' own limit
+_BUFFER = 1 << 24  # bytes
 _DAMAGED = "Download the file again"
 _PICKLES = (".bin", ".pt", ".pth")
 
@@ -63,22 +65,45 @@ class StoredTensor:
         Raises:
             CheckpointError: the file ends before the tensor does.
         """
-        if self.held is not None:
-            return self.held.clone(memory_format=torch.contiguous_format)
-        raw = torch.empty(self.nbytes, dtype=torch.uint8)
-        if self.nbytes:
-            self._read_into(memoryview(raw.numpy()))
-        return raw.view(self.dtype).view(self.shape)
+        value = torch.empty(self.shape, dtype=self.dtype)
+        self.read_into(value)
+        return value
 
-    def _read_into(self, target: memoryview) -> None:
-        with self.path.open("rb", buffering=0) as file:
-            file.seek(self.offset)
-            done = 0
-            while done < len(target):
-                count = file.readinto(target[done:])
-                if not count:
-                    raise CheckpointError(self.path, f"ends within tensor {self.name}", _DAMAGED)
-                done += count
+    def read_into(self, target: torch.Tensor) -> None:
+        """Read into a contiguous tensor of this shape, of any dtype, on any device.
+
+        Another dtype or device takes a detour through a buffer of a few megabytes.
+
+        Raises:
+            CheckpointError: the file ends before the tensor does.
+        """
+        flat = target.view(-1)
+        if self.held is not None:
+            flat.copy_(self.held.reshape(-1))
+        elif self.nbytes:
+            with self.path.open("rb", buffering=0) as file:
+                file.seek(self.offset)
+                if target.dtype == self.dtype and target.device.type == "cpu":
+                    self._read_bytes(file, flat)
+                else:
+                    self._read_converting(file, flat)
+
+    def _read_converting(self, file: RawIOBase, flat: torch.Tensor) -> None:
+        step = _BUFFER // self.dtype.itemsize
+        buffer = torch.empty(min(step, flat.numel()), dtype=self.dtype)
+        for start in range(0, flat.numel(), step):
+            part = buffer[: min(step, flat.numel() - start)]
+            self._read_bytes(file, part)
+            flat[start : start + step].copy_(part)
+
+    def _read_bytes(self, file: RawIOBase, flat: torch.Tensor) -> None:
+        target = memoryview(flat.view(torch.uint8).numpy())
+        done = 0
+        while done < len(target):
+            count = file.readinto(target[done:])
+            if not count:
+                raise CheckpointError(self.path, f"ends within tensor {self.name}", _DAMAGED)
+            done += count
 
 
 def open_weights(path: Path) -> dict[str, StoredTensor]:

@@ -1,0 +1,272 @@
+"""A checkpoint of any layout -> a model in memory, each tensor read once, into its place.
+
+The model is built without memory for its parameters; each is then allocated in its final dtype
+on its final device, and the file's bytes are read into it. At no time are there two copies.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from accelerate import init_empty_weights
+from torch import Tensor, nn
+from transformers import GenerationConfig
+from transformers.initialization import no_init_weights
+
+from videollama2.checkpoints.devices import DeviceMap, Placement, place
+from videollama2.checkpoints.errors import CheckpointError
+from videollama2.checkpoints.fit import Fit, Piece, fit
+from videollama2.checkpoints.gather import Elsewhere, Gathered, gather
+from videollama2.checkpoints.locate import HubOptions, Layout, find_layout
+from videollama2.checkpoints.lora import LowRank
+from videollama2.checkpoints.names import canonical, to_released
+from videollama2.checkpoints.unused import check_twins, known_unused
+from videollama2.model.config import VideoLlama2Config
+from videollama2.model.model import VideoLlama2ForConditionalGeneration
+
+Name = str | os.PathLike[str]
+
+
+def load_model(
+    name_or_path: Name,
+    *,
+    dtype: torch.dtype | str | None = None,
+    device: str | torch.device | None = None,
+    device_map: DeviceMap = None,
+    language_model: Name | None = None,
+    vision_tower: Name | None = None,
+    audio_tower: Name | None = None,
+    config: VideoLlama2Config | None = None,
+    attn_implementation: str | None = None,
+    revision: str | None = None,
+    cache_dir: Name | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
+) -> VideoLlama2ForConditionalGeneration:
+    """Load a checkpoint of any layout, ours or released, by folder or hub id, ready to answer.
+
+    `dtype` None or "auto" takes the checkpoint's own. `language_model`, `vision_tower` and
+    `audio_tower` say where parts come from that the checkpoint does not hold, or that should
+    replace its own. Peak memory is the model's plus one tensor's.
+
+    Raises:
+        CheckpointError: a file or part is missing or damaged, or parameters do not fit.
+    """
+    hub = HubOptions(
+        revision, None if cache_dir is None else Path(cache_dir), token, local_files_only
+    )
+    elsewhere = Elsewhere(
+        *(
+            None if part is None else str(part)
+            for part in (language_model, vision_tower, audio_tower)
+        ),
+        hub=hub,
+    )
+    gathered = gather(str(name_or_path), elsewhere)
+    config = config or model_config(gathered)
+    if attn_implementation is not None:
+        config._attn_implementation = attn_implementation  # pyright: ignore[reportPrivateUsage]
+    chosen = _choose_dtype(dtype, config, gathered)
+    model = empty_model(config)
+    fitted = fit_model(model, gathered)
+    placement = place(model, device_map, device, chosen)
+    _fill(model, fitted, gathered.changes, placement, chosen)
+    placement.finish(model)
+    _set_dtype(config, chosen)
+    model.name_or_path = str(name_or_path)
+    if (gathered.folder / "generation_config.json").is_file():
+        model.generation_config = GenerationConfig.from_pretrained(gathered.folder)
+    return model.eval()
+
+
+def is_released_checkpoint(name_or_path: Name | None, **kwargs: Any) -> bool:
+    """Whether a folder or hub id holds a released layout. Asks the hub for the config alone."""
+    if name_or_path is None:
+        return False
+    return find_layout(str(name_or_path), _hub_options(kwargs)) in _RELEASED_LAYOUTS
+
+
+def load_released(name_or_path: Name, **kwargs: Any) -> VideoLlama2ForConditionalGeneration:
+    """`load_model` with the arguments that transformers' `from_pretrained` takes.
+
+    Raises:
+        CheckpointError: as `load_model`; or an argument asks for what only a native one can do.
+    """
+    if "torch_dtype" in kwargs:
+        kwargs.setdefault("dtype", kwargs["torch_dtype"])
+    for name in _ALWAYS_SO:
+        kwargs.pop(name, None)
+    unknown = sorted(kwargs.keys() - _ARGUMENTS)
+    if unknown:
+        raise CheckpointError(
+            name_or_path,
+            f"a released layout is loaded without {', '.join(unknown)}",
+            "Convert it first (videollama2 convert SRC DST) and load the result",
+        )
+    return load_model(name_or_path, **kwargs)
+
+
+def empty_model(config: VideoLlama2Config) -> VideoLlama2ForConditionalGeneration:
+    """The model without memory for its parameters; buffers that are computed are real."""
+    with init_empty_weights(include_buffers=False), no_init_weights():
+        return VideoLlama2ForConditionalGeneration(config)
+
+
+def model_config(gathered: Gathered) -> VideoLlama2Config:
+    """The config object of a checkpoint."""
+    return cast("VideoLlama2Config", VideoLlama2Config.from_dict(gathered.config))  # pyright: ignore[reportUnknownMemberType]
+
+
+def fit_model(model: VideoLlama2ForConditionalGeneration, gathered: Gathered) -> Fit:
+    """Match a checkpoint's tensors with a model's parameters; all fit, or an error names the rest.
+
+    Raises:
+        CheckpointError: a parameter is missing, unexpected or wrongly shaped.
+    """
+    slots = _slots(model)
+    shapes = {name: tuple(slot.value.shape) for name, slot in slots.items()}
+    result = fit(shapes, gathered.tensors, known_unused(model.config))
+    for name, change in gathered.changes.items():
+        stored = gathered.tensors.get(name)
+        if stored is None or stored.shape != change.shape:
+            result.unexpected.append(f"{name} (of the adapter)")
+    result.check(gathered.folder, to_released if gathered.released else str)
+    check_twins(result.unused, gathered.tensors)
+    return result
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """A parameter or buffer that is stored, and the places in the model that share it."""
+
+    value: Tensor
+    places: list[tuple[nn.Module, str]]
+    name: str  # as the model calls it
+
+
+def _slots(model: nn.Module) -> dict[str, _Slot]:
+    """Everything to fill, by canonical name; shared parameters once, under their first name."""
+    slots: dict[str, _Slot] = {}
+    seen: dict[int, _Slot] = {}
+    stored = set(model.state_dict(keep_vars=True))
+    for module_name, module in model.named_modules():
+        own = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
+        for leaf, value in own:
+            name = f"{module_name}.{leaf}" if module_name else leaf
+            if name not in stored:
+                continue
+            if id(value) in seen:
+                seen[id(value)].places.append((module, leaf))
+                continue
+            slot = _Slot(value, [(module, leaf)], name)
+            seen[id(value)] = slots[canonical(name)] = slot
+    return slots
+
+
+def _fill(
+    model: VideoLlama2ForConditionalGeneration,
+    fitted: Fit,
+    changes: Mapping[str, LowRank],
+    placement: Placement,
+    dtype: torch.dtype,
+) -> None:
+    """Read every tensor into the model, in the order of the files."""
+    slots = _slots(model)
+    in_file_order = sorted(
+        fitted.pieces.items(), key=lambda item: (item[1][0].stored.path, item[1][0].stored.offset)
+    )
+    for name, pieces in in_file_order:
+        slot = slots[name]
+        value = torch.empty(
+            slot.value.shape,
+            dtype=_dtype_of(model, slot, dtype),
+            device=placement.device_of(slot.name),
+        )
+        for piece in pieces:
+            _read_piece(piece, value, changes.get(piece.name))
+        if isinstance(slot.value, nn.Parameter):
+            value = nn.Parameter(value, requires_grad=slot.value.requires_grad)
+        for module, leaf in slot.places:
+            setattr(module, leaf, value)
+
+
+def _read_piece(piece: Piece, value: Tensor, change: LowRank | None) -> None:
+    if piece.expert is not None:
+        value = value[piece.expert]
+        if piece.half is not None:
+            value = value.unflatten(0, (2, -1))[piece.half]
+    if change is None:
+        piece.stored.read_into(value)
+    else:
+        value.copy_(change.added_to(piece.stored.read()))
+
+
+def _dtype_of(
+    model: VideoLlama2ForConditionalGeneration, slot: _Slot, dtype: torch.dtype
+) -> torch.dtype:
+    """The dtype of one parameter: integers keep theirs, a few modules ask for float32."""
+    if not slot.value.is_floating_point():
+        return slot.value.dtype
+    keep = set(getattr(model, "_keep_in_fp32_modules_strict", None) or ())
+    if dtype == torch.float16:
+        keep |= set(getattr(model, "_keep_in_fp32_modules", None) or ())
+    return torch.float32 if keep.intersection(slot.name.split(".")) else dtype
+
+
+def _choose_dtype(
+    dtype: torch.dtype | str | None, config: VideoLlama2Config, gathered: Gathered
+) -> torch.dtype:
+    if dtype is None or dtype == "auto":
+        said = config.dtype
+        stored = (part.dtype for part in gathered.tensors.values())
+        first = next((one for one in stored if one.is_floating_point), torch.float32)
+        dtype = first if said is None else cast("torch.dtype | str", said)
+    chosen = getattr(torch, dtype.removeprefix("torch."), None) if isinstance(dtype, str) else dtype
+    if not isinstance(chosen, torch.dtype) or not chosen.is_floating_point:
+        raise CheckpointError("dtype", f"{dtype!r} is no float type", "Use float32 or bfloat16")
+    return chosen
+
+
+def _set_dtype(config: VideoLlama2Config, dtype: torch.dtype) -> None:
+    parts = (config, config.vision_config, config.text_config, config.audio_config)
+    for part in parts:
+        if part is not None:
+            part.dtype = dtype
+
+
+_RELEASED_LAYOUTS: tuple[Layout, ...] = ("full", "base", "adapter")
+
+_HUB_ARGUMENTS = ("revision", "cache_dir", "token", "local_files_only")
+
+_ARGUMENTS = frozenset(
+    {
+        "dtype",
+        "device",
+        "device_map",
+        "language_model",
+        "vision_tower",
+        "audio_tower",
+        "config",
+        "attn_implementation",
+        *_HUB_ARGUMENTS,
+    }
+)
+
+# What transformers' callers pass and what holds here without being asked for.
+_ALWAYS_SO = (
+    "torch_dtype",
+    "low_cpu_mem_usage",
+    "trust_remote_code",
+    "use_safetensors",
+    "adapter_kwargs",
+    "weights_only",
+    "_from_auto",
+    "_commit_hash",
+)
+
+
+def _hub_options(kwargs: Mapping[str, Any]) -> HubOptions:
+    return HubOptions(**{key: kwargs[key] for key in _HUB_ARGUMENTS if kwargs.get(key) is not None})
