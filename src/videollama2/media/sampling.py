@@ -23,9 +23,7 @@ def uniform_indices(total: int, num_frames: int) -> list[int]:
     if total < 1 or num_frames < 1:
         raise ValueError(f"uniform sampling needs frames, got {num_frames} of {total}")
     segment = float(total - 1) / num_frames
-    return [
-        int(np.round((segment * i + segment * (i + 1)) / 2 + 1e-6)) for i in range(num_frames)
-    ]
+    return [int(np.round((segment * i + segment * (i + 1)) / 2 + 1e-6)) for i in range(num_frames)]
 
 
 def fps_indices(total: int, fps: float, max_frames: int | None = MAX_FRAMES) -> list[int]:

@@ -1,0 +1,63 @@
+"""A decoded frame -> RGB as it is meant to be seen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
+
+
+def to_rgb(frame: VideoFrame) -> NDArray[np.uint8]:
+    """Convert to (H, W, 3) uint8 RGB: the frame's own colour matrix, alpha dropped, upright."""
+    rgb = np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
+    return upright(rgb, display_matrix(frame))
+
+
+def display_matrix(frame: VideoFrame) -> tuple[int, int, int, int] | None:
+    """Give the signs of the display matrix as (a, b, c, d), or None where there is none.
+
+    A pixel at (x, y) is shown at (a x + c y, b x + d y); 16.16 fixed point in the file. Angles that
+    are no quarter turn count as the nearest one.
+    """
+    from av.sidedata.sidedata import Type
+
+    data = frame.side_data.get(Type.DISPLAYMATRIX)  # pyright: ignore
+    if data is None:
+        return None
+    matrix = np.frombuffer(bytes(data), dtype=np.int32)  # pyright: ignore
+    a, b, c, d = (int(matrix[i]) for i in (0, 1, 3, 4))
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        b = c = 0
+    else:
+        a = d = 0
+    return _sign(a), _sign(b), _sign(c), _sign(d)
+
+
+def upright(rgb: NDArray[np.uint8], matrix: tuple[int, int, int, int] | None) -> NDArray[np.uint8]:
+    """Turn and mirror (H, W, 3) as the display matrix says."""
+    if matrix is None:
+        return rgb
+    a, b, c, d = matrix
+    across, down = (c, b) if a == d == 0 else (a, d)
+    shown = rgb.transpose(1, 0, 2) if a == d == 0 else rgb
+    shown = shown[:, ::-1] if across < 0 else shown
+    shown = shown[::-1] if down < 0 else shown
+    return np.ascontiguousarray(shown)
+
+
+def rotation(matrix: tuple[int, int, int, int] | None) -> int:
+    """Degrees that the picture is turned by for showing, clockwise: 0, 90, 180 or 270."""
+    if matrix is None:
+        return 0
+    a, b, _, _ = matrix
+    if a == 0:
+        return 90 if b > 0 else 270
+    return 180 if a < 0 else 0
+
+
+def _sign(value: int) -> int:
+    return (value > 0) - (value < 0)

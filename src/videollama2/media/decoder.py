@@ -1,0 +1,237 @@
+"""Decode chosen frames of a video stream: seek to the keyframe before each, then forward.
+
+Within a group of pictures the decoder is reused. Damage is noticed (the decoder runs in its
+strict mode) and everything that hangs on the damaged picture counts as unreadable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .containers import STRICT, open_container, read_only, video_stream
+from .errors import NoVideoStreamError
+from .limits import MediaLimits
+from .source import Source
+from .timeline import Timeline
+
+if TYPE_CHECKING:
+    from av.container.input import InputContainer
+    from av.packet import Packet
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+SEEK_COST = 8
+"""Frames that could be decoded in the time that a seek and a refilled decoder take."""
+
+
+class DamageError(Exception):
+    """The decoder met damage before it reached the wanted frame."""
+
+
+def prepare(stream: VideoStream, limits: MediaLimits, *, threads: bool) -> None:
+    """Set the decoder up: strict about damage, with frame threads or without any."""
+    context = stream.codec_context
+    context.options = {**STRICT, "max_pixels": str(limits.max_pixels)}
+    context.thread_type = "AUTO" if threads else "NONE"
+    if not threads:
+        context.thread_count = 1
+
+
+class FrameDecoder:
+    """A running decoder over an open container. `frame_at` wants ascending times."""
+
+    def __init__(self, container: InputContainer, stream: VideoStream, timeline: Timeline) -> None:
+        self._container = container
+        self._stream = stream
+        self._timeline = timeline
+        self._packets: Iterator[Packet[VideoStream]] = iter(())
+        self._ready: list[VideoFrame] = []
+        self._group = -1  # the keyframe last sent to the decoder; -1: none
+        self._fed: int | None = None  # latest time sent to the decoder
+        self._is_open = False
+
+    def frame_at(self, pts: int) -> VideoFrame | None:
+        """Decode the frame shown at `pts`; None where the decoder never gives it out.
+
+        Raises DamageError where damage stands before it in its group of pictures.
+        """
+        group = max(int(np.searchsorted(self._timeline.key_pts, pts, side="right")) - 1, 0)
+        if self._is_open and not self._seek_pays(group, pts):
+            frame = self._forward_to(pts)
+            if frame is not None:
+                return frame
+        # A decoder that needs more than one keyframe to recover (periodic intra refresh) gives
+        # nothing at first: then start further back, at last from the very beginning.
+        for start in dict.fromkeys((group, group - 1, group - 3, 0)):
+            if start < 0:
+                continue
+            self._start(start)
+            frame = self._forward_to(pts)
+            if frame is not None:
+                return frame
+        return None
+
+    def _seek_pays(self, group: int, pts: int) -> bool:
+        if self._fed is None or group <= self._group:
+            return False
+        here, key = np.searchsorted(
+            self._timeline.pts, [self._fed, int(self._timeline.key_pts[group])]
+        )
+        return int(key) - int(here) > SEEK_COST
+
+    def _start(self, group: int) -> None:
+        """Place the demuxer at keyframe `group` and the decoder at its beginning."""
+        self._is_open, self._fed, self._ready = True, None, []
+        keys = self._timeline.key_pts
+        if not len(keys):
+            self._rewind()
+            return
+        key, order = int(keys[group]), int(self._timeline.key_dts[group])
+        for offset in (order, key):
+            if self._land(offset, key, order):
+                self._group = group
+                return
+        self._rewind()
+        self._skip_to(key)
+        self._group = group
+
+    def _rewind(self) -> None:
+        import av.error
+
+        first = min(
+            (int(times[0]) for times in (self._timeline.pts, self._timeline.key_dts) if len(times)),
+            default=0,
+        )
+        with suppress(av.error.FFmpegError):
+            self._container.seek(min(first, 0), stream=self._stream)
+        self._packets = self._container.demux(self._stream)
+        self._group = 0
+
+    def _land(self, offset: int, key: int, order: int) -> bool:
+        """Seek; True where the wanted keyframe is the next packet."""
+        import av.error
+
+        try:
+            self._container.seek(offset, stream=self._stream)
+            self._packets = self._container.demux(self._stream)
+            return self._skip_to(key, order)
+        except av.error.FFmpegError:
+            return False
+
+    def _skip_to(self, key: int, order: int | None = None) -> bool:
+        """Leave packets out until the keyframe `key`; False where the seek went past it."""
+        for packet in self._packets:
+            if packet.pts == key and packet.is_keyframe:
+                self._packets = _chain(packet, self._packets)
+                return True
+            if order is not None and packet.dts is not None and packet.dts > order:
+                return False
+        return False
+
+    def _forward_to(self, pts: int) -> VideoFrame | None:
+        import av.error
+
+        context = self._stream.codec_context
+        while True:
+            while self._ready:
+                frame = self._ready[0]
+                if frame.pts is not None and frame.pts > pts:
+                    return None
+                self._ready.pop(0)
+                if frame.pts == pts:
+                    if frame.is_corrupt:
+                        self._is_open = False
+                        raise DamageError("the decoder marked the picture as damaged")
+                    return frame
+            packet = next(self._packets, None)
+            if packet is None:
+                return None
+            if packet.is_keyframe and packet.pts is not None:
+                keys = self._timeline.key_pts
+                self._group = max(int(np.searchsorted(keys, packet.pts, side="right")) - 1, 0)
+            if packet.pts is not None:
+                self._fed = packet.pts if self._fed is None else max(self._fed, packet.pts)
+            try:
+                if packet.is_corrupt:
+                    raise DamageError("a packet is damaged")
+                self._ready = list(context.decode(packet))
+            except (av.error.FFmpegError, DamageError) as error:
+                self._is_open = False
+                frame = self._drain(pts, packet)
+                if frame is not None:
+                    return frame
+                raise DamageError(str(error)) from error
+
+    def _drain(self, pts: int, damaged: Packet[VideoStream]) -> VideoFrame | None:
+        """Get from the decoder what was whole before the damage, if `pts` is among it."""
+        import av.error
+
+        try:
+            rest = list(self._stream.codec_context.decode(None))
+        except av.error.FFmpegError:
+            return None
+        for frame in rest:
+            if frame.pts == pts and pts != damaged.pts and not frame.is_corrupt:
+                return frame
+        return None
+
+
+def _chain(
+    first: Packet[VideoStream], rest: Iterator[Packet[VideoStream]]
+) -> Iterator[Packet[VideoStream]]:
+    yield first
+    yield from rest
+
+
+def decode_at(
+    source: Source, timeline: Timeline, times: Sequence[int], limits: MediaLimits
+) -> Iterator[tuple[int, VideoFrame | None]]:
+    """Decode the frames shown at `times` (ascending): (time, frame or None where unreadable).
+
+    Starts with frame threads. At the first damage it goes on without, where it is certain which
+    packet the damage is in and what was whole before it.
+    """
+    left = list(times)
+    for threads in (True, False):
+        with open_container(source, limits) as container:
+            stream = video_stream(container, source.name)
+            if stream is None:
+                raise NoVideoStreamError(source.name, "it has no video stream", "Pass a video")
+            read_only(container, stream)
+            prepare(stream, limits, threads=threads)
+            decoder = FrameDecoder(container, stream, timeline)
+            while left:
+                try:
+                    frame = decoder.frame_at(left[0])
+                except DamageError:
+                    if threads:
+                        break
+                    frame = None
+                yield left.pop(0), frame
+            if not left:
+                return
+
+
+def decode_in_order(source: Source, limits: MediaLimits) -> Iterator[VideoFrame | None]:
+    """Decode every frame in presentation order; None once, at the end, where damage stops it."""
+    import av.error
+
+    with open_container(source, limits) as container:
+        stream = video_stream(container, source.name)
+        if stream is None:
+            raise NoVideoStreamError(source.name, "it has no video stream", "Pass a video")
+        read_only(container, stream)
+        prepare(stream, limits, threads=False)
+        try:
+            for packet in container.demux(stream):
+                for frame in stream.codec_context.decode(packet):
+                    if frame.is_corrupt:
+                        yield None
+                        return
+                    yield frame
+        except av.error.FFmpegError:
+            yield None

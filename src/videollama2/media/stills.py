@@ -1,0 +1,136 @@
+"""Clips that are pictures in a row: folders, lists, arrays, GIFs; a still image is one frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import CorruptMediaError, EmptyMediaError, TruncatedMediaError
+from .image import as_rgb, is_picture, open_picture, picture_size, read_picture
+from .limits import MediaLimits
+from .source import Source
+
+FOLDER_FPS = 3.0
+"""The released convention for a folder of frames (TVQA's)."""
+GIF_FPS = 25.0
+"""The released convention for a GIF, whatever delays it holds."""
+PICTURE_NAMES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm")
+
+
+@dataclass(frozen=True)
+class Stills:
+    """A clip of pictures. `fps` None: no clock. `missing`: what is cut off at its end."""
+
+    name: str
+    total: int
+    fps: float | None
+    size: tuple[int, int]
+    read: Callable[[list[int], MediaLimits], dict[int, NDArray[np.uint8]]]
+    is_single: bool = False
+    missing: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def open_stills(source: Source, limits: MediaLimits) -> Stills | None:
+    """The clip as pictures, or None where `source` is a video or sound file."""
+    if source.frames is not None:
+        return _of_frames(source, limits)
+    if source.is_folder:
+        return _of_folder(source, limits)
+    if is_picture(source.head(64)):
+        return _of_file(source, limits)
+    return None
+
+
+def _of_frames(source: Source, limits: MediaLimits) -> Stills:
+    frames = source.frames or ()
+
+    def read(indices: list[int], limits: MediaLimits) -> dict[int, NDArray[np.uint8]]:
+        return {index: read_picture(frames[index], limits) for index in indices}
+
+    return Stills(source.name, len(frames), None, picture_size(frames[0], limits), read)
+
+
+def _of_folder(source: Source, limits: MediaLimits) -> Stills:
+    if source.path is None:
+        raise EmptyMediaError(source.name, "not a folder", "Pass a folder")
+    names = sorted(entry.name for entry in source.path.iterdir() if entry.is_file())
+    pictures = [name for name in names if name.lower().endswith(PICTURE_NAMES)]
+    folder = source.path
+    if not pictures:
+        raise EmptyMediaError(
+            source.name, "the folder holds no pictures", "Put frames as .jpg or .png there"
+        )
+
+    def read(indices: list[int], limits: MediaLimits) -> dict[int, NDArray[np.uint8]]:
+        return {index: read_picture(folder / pictures[index], limits) for index in indices}
+
+    others = len(names) - len(pictures)
+    notes = (f"{others} files of the folder are no pictures: left out",) if others else ()
+    size = picture_size(folder / pictures[0], limits)
+    return Stills(source.name, len(pictures), FOLDER_FPS, size, read, notes=notes)
+
+
+def _of_file(source: Source, limits: MediaLimits) -> Stills:
+    """One picture, or all frames of a GIF, APNG or animated WebP."""
+    with open_picture(source, limits) as image:
+        size = image.size
+        is_gif = image.format == "GIF"
+        # Counting the frames of a damaged file raises; then count those that can be reached.
+        try:
+            total, missing = int(getattr(image, "n_frames", 1)), None
+        except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:
+            total, missing = 1, f"damaged ({error})"
+    if is_gif and missing is None and not _is_closed(source):
+        total, missing = _count(source, limits, total), "its end mark is missing"
+    if total == 0:
+        raise TruncatedMediaError(
+            source.name, "cut short: 0 frames can be read", "Copy it again", readable_frames=0
+        )
+
+    def read(indices: list[int], limits: MediaLimits) -> dict[int, NDArray[np.uint8]]:
+        return _read_frames(source, indices, limits)
+
+    notes = ("a GIF counts as 25 frames a second, as released",) if is_gif and total > 1 else ()
+    fps = GIF_FPS
+    return Stills(source.name, total, fps, size, read, total == 1, missing, notes)
+
+
+def _is_closed(source: Source) -> bool:
+    """Whether a GIF ends in its trailer byte (padding zeros allowed)."""
+    if source.data is not None:
+        tail = source.data[-64:]
+    elif source.path is not None:
+        with source.path.open("rb") as file:
+            file.seek(max(source.size - 64, 0))
+            tail = file.read()
+    else:
+        return True
+    return tail.rstrip(b"\0").endswith(b"\x3b")
+
+
+def _count(source: Source, limits: MediaLimits, most: int) -> int:
+    """How many frames can really be decoded."""
+    for count in range(most):
+        try:
+            with open_picture(source, limits) as image:
+                image.seek(count)
+                image.load()
+        except (CorruptMediaError, TruncatedMediaError):
+            return count
+    return most
+
+
+def _read_frames(
+    source: Source, indices: list[int], limits: MediaLimits
+) -> dict[int, NDArray[np.uint8]]:
+    pictures: dict[int, NDArray[np.uint8]] = {}
+    with open_picture(source, limits) as image:
+        for index in indices:
+            if index:
+                image.seek(index)
+            pictures[index] = as_rgb(image)
+    return pictures
