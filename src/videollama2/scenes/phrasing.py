@@ -78,7 +78,10 @@ def word_question(
     number = int(rng.integers(len(cores)))
     opener = _pick(grammar.openers[int(rng.integers(len(grammar.openers)))], rng)
     plea = grammar.endings[int(rng.integers(len(grammar.endings)))] if ending else ""
-    text = sentence(opener, _pick(cores[number], rng).format(**slots), plea)
+    core = _pick(cores[number], rng).format(**slots)
+    if core.startswith("tell me"):
+        opener = ""
+    text = sentence(opener, core, plea)
     if rng.random() < _LOWER_SHARE:
         text = text.lower().rstrip("?.")
     return text, f"{kind}/{split}/{number}"
