@@ -1,0 +1,268 @@
+"""Sound of a file or of a clip: 16 kHz mono as released, or as it is in the file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .containers import STRICT, audio_stream, open_container, read_only
+from .errors import (
+    CorruptMediaError,
+    EmptyMediaError,
+    EmptyRangeError,
+    NoAudioStreamError,
+    TruncatedMediaError,
+)
+from .image import is_picture
+from .integrity import shortfall
+from .limits import DEFAULT_LIMITS, MediaLimits
+from .source import Source, open_source
+
+if TYPE_CHECKING:
+    from av.audio.frame import AudioFrame
+    from av.audio.stream import AudioStream
+    from av.container.input import InputContainer
+
+PARTIAL = "Copy or record it again, or allow partial reading"
+EXACT_CONTAINERS = ("flac", "wav", "aiff", "mov", "w64", "au", "caf")
+"""Containers whose header gives the sound's length exactly."""
+SHORT_S = 0.25
+"""Sound may end this much before its header says so: encoders' delay and last frames."""
+
+
+@dataclass(frozen=True)
+class Sound:
+    """`waveform` (samples,) float32 in [-1, 1) at `sampling_rate`, one channel.
+
+    `duration_s` is that of the waveform. `notes` says what was left out.
+    """
+
+    name: str
+    waveform: NDArray[np.float32]
+    sampling_rate: int
+    duration_s: float
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class _Reading:
+    """What has been learnt while decoding one stream."""
+
+    source: Source
+    allow_partial: bool
+    notes: list[str]
+    read_s: float = 0.0
+    rate: int = 0
+
+
+def read_audio(
+    value: object,
+    *,
+    sampling_rate: int = 16_000,
+    start: float | None = None,
+    end: float | None = None,
+    allow_partial: bool = False,
+    limits: MediaLimits = DEFAULT_LIMITS,
+) -> Sound:
+    """Read the sound as one channel at `sampling_rate`, quantised to 16 bits.
+
+    The released path for soundtracks (`ffmpeg -vn -ac 1 -ar 16000 -f s16le`, then / 32768), with
+    the same resampler; it never crops at random. `start` and `end` in seconds cut the resampled
+    sound. `allow_partial` keeps what can be read of a damaged or truncated file, with a note.
+
+    Raises a MediaError: missing, empty, truncated (with `readable_s`), corrupt, without sound
+    (NoAudioStreamError), too large, or a range that holds nothing.
+    """
+    from av.audio.resampler import AudioResampler
+
+    if sampling_rate < 1:
+        raise ValueError(f"sampling_rate must be at least 1, got {sampling_rate}")
+    source = open_source(value, limits=limits)
+    _check_range(source.name, start, end)
+    first = 0 if start is None else round(start * sampling_rate)
+    stop = None if end is None else round(end * sampling_rate)
+    reading = _Reading(source, allow_partial, [])
+    pieces: list[NDArray[np.int16]] = []
+    at = kept = 0
+    resampler = AudioResampler(format="s16", layout="mono", rate=sampling_rate)
+    for frame in _frames(reading, limits):
+        # Cut the clock: a gap in the file's times must not make the resampler insert silence.
+        if frame is not None:
+            frame.pts = None
+        for out in resampler.resample(frame):
+            piece = np.asarray(out.to_ndarray(), dtype=np.int16).reshape(-1)
+            a, b = max(first - at, 0), len(piece) if stop is None else max(stop - at, 0)
+            at += len(piece)
+            piece = piece[a:b]
+            if len(piece):
+                kept += len(piece)
+                limits.check_audio(source.name, kept)
+                pieces.append(piece.copy())
+        if stop is not None and at >= stop:
+            break
+    if start is not None and not kept:
+        raise EmptyRangeError(
+            source.name,
+            f"the start ({start:g} s) is not before the sound's end ({at / sampling_rate:.3f} s)",
+            "Pass an earlier start",
+        )
+    if at == 0:
+        raise EmptyMediaError(source.name, "its sound holds no sample", "Pass another file")
+    samples = np.concatenate(pieces) if pieces else np.empty(0, np.int16)
+    waveform = samples.astype(np.float32) / np.float32(32768.0)
+    return Sound(
+        source.name, waveform, sampling_rate, len(waveform) / sampling_rate, tuple(reading.notes)
+    )
+
+
+def read_waveform(
+    value: object,
+    *,
+    allow_partial: bool = False,
+    limits: MediaLimits = DEFAULT_LIMITS,
+) -> tuple[NDArray[np.float32], int]:
+    """Read the sound as it is in the file: (samples, channels) float32 and its rate.
+
+    Integers are divided by their full scale (16 bits: / 32768), as soundfile does. Raises like
+    `read_audio`.
+    """
+    source = open_source(value, limits=limits)
+    reading = _Reading(source, allow_partial, [])
+    pieces: list[NDArray[np.float32]] = []
+    kept = 0
+    for frame in _frames(reading, limits):
+        if frame is None:
+            break
+        piece = _as_float(frame)
+        kept += piece.size
+        limits.check_audio(source.name, kept)
+        pieces.append(piece)
+    if not kept:
+        raise EmptyMediaError(source.name, "its sound holds no sample", "Pass another file")
+    if len({piece.shape[1] for piece in pieces}) > 1:
+        raise CorruptMediaError(source.name, "its number of channels changes", "Convert it to WAV")
+    return np.concatenate(pieces), reading.rate
+
+
+def _as_float(frame: AudioFrame) -> NDArray[np.float32]:
+    """One frame as (samples, channels), full scale 1."""
+    channels = frame.layout.nb_channels
+    values = np.asarray(frame.to_ndarray())
+    values = values.T if frame.format.is_planar else values.reshape(-1, channels)
+    if values.dtype == np.uint8:
+        return (values.astype(np.float32) - 128) / 128
+    if values.dtype.kind == "i":
+        scale = 2.0 ** (8 * values.dtype.itemsize - 1)
+        return (values.astype(np.float64) / scale).astype(np.float32)
+    return values.astype(np.float32)
+
+
+def _check_range(name: str, start: float | None, end: float | None) -> None:
+    for label, value in (("start", start), ("end", end)):
+        if value is not None and (not math.isfinite(value) or value < 0):
+            raise EmptyRangeError(name, f"the {label} is {value:g} s", "Pass seconds from 0 on")
+    if start is not None and end is not None and start >= end:
+        raise EmptyRangeError(
+            name, f"the start ({start:g} s) is not before the end ({end:g} s)", "Swap them"
+        )
+
+
+def _frames(reading: _Reading, limits: MediaLimits) -> Iterator[AudioFrame | None]:
+    """Every decoded frame, then None; damage and missing bytes raise or are noted."""
+    source = reading.source
+    if source.frames is not None or source.is_folder or is_picture(source.head(64)):
+        raise NoAudioStreamError(source.name, "pictures have no sound", "Pass a sound file")
+    with open_container(source, limits) as container:
+        stream = audio_stream(container, source.name)
+        if stream is None:
+            raise NoAudioStreamError(
+                source.name, "it has no audio stream", "Ask about the pictures alone"
+            )
+        promised_s = _promised_s(container, stream)
+        if container.duration:
+            limits.check_duration(source.name, container.duration / 1_000_000)
+        missing = shortfall(source)
+        if missing and not reading.allow_partial:
+            reading.read_s = sum(_seconds(frame) for frame in _decode(reading, container, stream))
+            raise _truncated(reading, missing)
+        for frame in _decode(reading, container, stream):
+            reading.rate = reading.rate or frame.sample_rate
+            reading.read_s += _seconds(frame)
+            limits.check_duration(source.name, reading.read_s)
+            yield frame
+    if missing is None and promised_s is not None and reading.read_s < promised_s - SHORT_S:
+        missing = f"its header promises {promised_s:.3f} s"
+    if missing is not None:
+        error = _truncated(reading, missing)
+        if not reading.allow_partial or reading.read_s == 0:
+            raise error
+        reading.notes.append(error.reason)
+    yield None
+
+
+def _truncated(reading: _Reading, missing: str) -> TruncatedMediaError:
+    return TruncatedMediaError(
+        reading.source.name,
+        f"cut short: {missing}; {reading.read_s:.3f} s of sound can be read",
+        PARTIAL,
+        readable_s=reading.read_s,
+    )
+
+
+def _seconds(frame: AudioFrame) -> float:
+    return frame.samples / frame.sample_rate if frame.sample_rate else 0.0
+
+
+def _promised_s(container: InputContainer, stream: AudioStream) -> float | None:
+    """Length of the sound by its header, where such headers are exact."""
+    exact = any(name in EXACT_CONTAINERS for name in container.format.name.split(","))
+    if not exact or stream.duration is None or stream.time_base is None:
+        return None
+    return float(stream.duration * stream.time_base)
+
+
+def _decode(
+    reading: _Reading, container: InputContainer, stream: AudioStream
+) -> Iterator[AudioFrame]:
+    """Decode packet by packet, in strict mode; raise at damage, or leave the packet out."""
+    import av.error
+
+    read_only(container, stream)
+    context = stream.codec_context
+    context.options = dict(STRICT)
+    damaged = 0
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.error.FFmpegError as error:
+            packet, damaged = None, damaged + 1
+            if not reading.allow_partial:
+                raise _corrupt(reading, error) from error
+        if packet is None:
+            break
+        try:
+            frames = list(context.decode(packet))
+        except av.error.FFmpegError as error:
+            if isinstance(error, av.error.EOFError):
+                continue
+            damaged += 1
+            if not reading.allow_partial:
+                raise _corrupt(reading, error) from error
+            continue
+        yield from frames
+    if damaged:
+        reading.notes.append(f"{damaged} damaged packets of sound are left out")
+
+
+def _corrupt(reading: _Reading, error: Exception) -> CorruptMediaError:
+    return CorruptMediaError(
+        reading.source.name,
+        f"damaged: the sound cannot be decoded after {reading.read_s:.3f} s ({error})",
+        PARTIAL,
+    )
