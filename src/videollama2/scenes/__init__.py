@@ -1,5 +1,6 @@
 """The made audio-visual world: scenes drawn from a seed, their pictures, sounds and questions."""
 
+from .clip import write_clip
 from .drawing import draw_scene
 from .labels import SceneLabels, ThingLabel, labels
 from .questions import CLOSED_KINDS, KINDS, OPEN_KINDS, Question, all_texts, ask, describe
@@ -29,4 +30,5 @@ __all__ = [
     "pack_world",
     "render_frames",
     "render_sound",
+    "write_clip",
 ]

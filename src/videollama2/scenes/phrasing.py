@@ -29,7 +29,7 @@ class Phrasings:
 @cache
 def phrasings() -> Phrasings:
     """The grammar that ships with the package."""
-    text = files(__package__).joinpath("data/phrasings.toml").read_text(encoding="utf-8")
+    text = files("videollama2.scenes").joinpath("data/phrasings.toml").read_text(encoding="utf-8")
     table: dict[str, dict[str, list[str]]] = tomllib.loads(text)
     frame = table.pop("frame")
     return Phrasings(

@@ -70,7 +70,7 @@ def _background(scene: Scene, world: World, size: int) -> NDArray[np.float32]:
     )
     colour = np.array(COLOURS[scene.background], np.float32)
     shade = pattern * np.float32(255 * scene.texture_depth)
-    return np.clip(colour + shade, 0, 255)
+    return np.clip(colour + shade, 0, 255).astype(np.float32, copy=False)
 
 
 def _patch(
@@ -81,18 +81,24 @@ def _patch(
     sprite = _cached(world, ("sprite", thing.name, side), lambda: _sprite(world, thing.name, side))
     colour, through = sprite[..., :3], sprite[..., 3:]
     if thing.plate is None:
-        return colour * gain + (1 - through) * lift, through
+        return _lit(colour, through, gain, lift), through
     wide = side + 2 * round(side * (_PLATE_SCALE - 1) / 2)
     shape = thing.plate_shape
     mask = _cached(world, ("plate", shape, wide), lambda: _plate(shape, wide))
     patch = mask * np.array(COLOURS[thing.plate], np.float32)
-    keep = 1 - mask
+    keep = np.subtract(1, mask, dtype=np.float32)
     edge = (wide - side) // 2
     inside = (slice(edge, edge + side), slice(edge, edge + side))
     patch[inside] *= through
     patch[inside] += colour
     keep[inside] *= through
-    return patch * gain + (1 - keep) * lift, keep
+    return _lit(patch, keep, gain, lift), keep
+
+
+def _lit(
+    colour: NDArray[np.float32], keep: NDArray[np.float32], gain: np.float32, lift: np.float32
+) -> NDArray[np.float32]:
+    return (colour * gain + (1 - keep) * lift).astype(np.float32, copy=False)
 
 
 def _sprite(world: World, name: str, side: int) -> NDArray[np.float32]:

@@ -89,5 +89,6 @@ def _notes(name: str, index: int) -> NDArray[np.float32]:
         if name in _PULSES:
             notes[note] *= 0.5 + 0.5 * np.cos(2 * np.pi * _PULSES[name] * time)
         notes[note] *= 0.12 / np.sqrt(np.mean(notes[note] ** 2))
-    notes *= np.minimum(1, np.minimum(time, time[::-1]) * 50)
+    ramp: NDArray[np.float64] = np.minimum(time, np.flip(time)) * 50
+    notes *= np.minimum(1, ramp)
     return notes.astype(np.float32)
