@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from videollama2.checkpoints.errors import CheckpointError
-from videollama2.checkpoints.towers import beside, last_name
+from videollama2.checkpoints.towers import beside, last_name, read_json
 
 # Original name -> ours. What the file does not say keeps the released defaults.
 _FIELDS = {
@@ -51,7 +51,9 @@ def read_beats_config(name: str, folder: Path | None) -> dict[str, Any]:
     config: dict[str, Any] = {"model_type": "beats"}
     path = find_beats_file(name, folder)
     if path is None or path.suffix != ".pt":
-        return config
+        # Converted checkpoints say an unusual encoder in a JSON file of the same name.
+        beside_it = find_beats_file(str(Path(name).with_suffix(".json")), folder) if name else None
+        return config if beside_it is None else config | read_json(beside_it)
     return config | beats_config_of(read_beats_cfg(path), path)
 
 

@@ -1,4 +1,4 @@
-"""Which stored tensor fills which parameter: all of them, each once, or an error naming the rest."""
+"""Which stored tensor fills which parameter: each once, or an error that names the rest."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -11,6 +11,7 @@ from videollama2.checkpoints.layouts import is_known_tower, is_released, upgrade
 from videollama2.checkpoints.locate import (
     NON_LORA,
     HubOptions,
+    Layout,
     component_files,
     find_folder,
     layout_of,
@@ -44,13 +45,18 @@ class Elsewhere:
 
 @dataclass(frozen=True)
 class Gathered:
-    """A checkpoint, found but not read: `config` is nested, `tensors` and `changes` by our names."""
+    """A checkpoint, found but not read: a nested `config`, the rest by our names."""
 
     folder: Path
-    released: bool
+    layout: Layout
     config: dict[str, Any]
     tensors: Tensors
     changes: Mapping[str, LowRank]
+
+    @property
+    def released(self) -> bool:
+        """Whether its files use the released names."""
+        return self.layout != "native"
 
 
 def gather(name: str | Path, elsewhere: Elsewhere | None = None) -> Gathered:
@@ -69,14 +75,14 @@ def gather(name: str | Path, elsewhere: Elsewhere | None = None) -> Gathered:
             "Pass a checkpoint whose config.json says model_type videollama2...",
         )
     if layout == "native":
-        return Gathered(folder, False, read_config(folder), _native_tensors(folder), {})
+        return Gathered(folder, layout, read_config(folder), _native_tensors(folder), {})
     raw = _raw_config(folder, places)
     native = raw if not is_released(raw) else _upgrade(raw, folder, places)
     tensors: Tensors = {}
     changes: dict[str, LowRank] = {}
     _collect(folder, raw, places, tensors, changes, seen=())
     _add_towers(raw, native, folder, places, tensors)
-    return Gathered(folder, True, native, tensors, changes)
+    return Gathered(folder, layout, native, tensors, changes)
 
 
 def _raw_config(folder: Path, places: Elsewhere) -> dict[str, Any]:

@@ -7,7 +7,7 @@ memory. A mapped file would stay counted beside the copies made of it.
 
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from io import RawIOBase
 from math import prod
@@ -87,6 +87,24 @@ class StoredTensor:
                     self._read_bytes(file, flat)
                 else:
                     self._read_converting(file, flat)
+
+    def chunks(self) -> Iterator[memoryview]:
+        """The tensor's bytes as stored, in parts of a few megabytes.
+
+        Raises:
+            CheckpointError: the file ends before the tensor does.
+        """
+        if self.held is not None:
+            flat = self.held.contiguous().view(-1).view(torch.uint8)
+            yield memoryview(flat.numpy())
+            return
+        buffer = torch.empty(min(_BUFFER, self.nbytes), dtype=torch.uint8)
+        with self.path.open("rb", buffering=0) as file:
+            file.seek(self.offset)
+            for start in range(0, self.nbytes, _BUFFER):
+                part = buffer[: self.nbytes - start]
+                self._read_bytes(file, part)
+                yield memoryview(part.numpy())
 
     def _read_converting(self, file: RawIOBase, flat: torch.Tensor) -> None:
         step = _BUFFER // self.dtype.itemsize
@@ -179,7 +197,7 @@ def load_pickle(path: Path, map_location: str) -> Any:
         return torch.load(path, map_location=map_location, weights_only=True)  # pyright: ignore[reportUnknownMemberType]
     except OSError as error:
         raise CheckpointError(path, f"cannot be read ({error.strerror})") from error
-    except Exception as error:  # noqa: BLE001  (the unpickler raises what a damaged file makes it)
+    except Exception as error:  # a damaged file makes the unpickler raise anything
         if "weights_only" in str(error).lower() or "Unsupported" in str(error):
             raise CheckpointError(
                 path,
