@@ -2,7 +2,8 @@
 
 For each kind of question: how often the commonest answer is right, and how often the best guess
 from a few facts of one stream is (a table of the facts of half of the questions, put to the other
-half). Run: python scripts/scene_balance.py [--scenes 8000] [--world starter-assets/world.npz]
+half). An answer that the question names counts by its place among the names, so that for "A or B"
+the commonest is near a half. Run: python scripts/scene_balance.py [--scenes 8000] [--world starter-assets/world.npz]
 """
 
 from __future__ import annotations
@@ -27,10 +28,15 @@ def main() -> None:
     rates = []
     for kind in KINDS:
         of = [(scene, question) for scene, question in pairs if question.kind == kind]
-        answers = Counter(question.answer for _, question in of)
+        answers = Counter(relative(world, question) for _, question in of)
         best, times = answers.most_common(1)[0]
         sound, picture = (
-            guessed([(facts(scene, world, question), question.answer) for scene, question in of])
+            guessed(
+                [
+                    (facts(scene, world, question), relative(world, question))
+                    for scene, question in of
+                ]
+            )
             for facts in (sound_facts, picture_facts)
         )
         rates.append(times / len(of))
@@ -81,6 +87,12 @@ def picture_facts(scene: Scene, world: World, question: Question) -> list[tuple[
         (question.kind, len(sounding)),
         (question.kind,),
     ]
+
+
+def relative(world: World, question: Question) -> str:
+    """The answer, as "#place" where the question itself names it."""
+    asked = named(world, question)
+    return f"#{asked.index(question.answer)}" if question.answer in asked else question.answer
 
 
 def named(world: World, question: Question) -> list[str]:

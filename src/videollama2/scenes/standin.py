@@ -89,6 +89,6 @@ def _notes(name: str, index: int) -> NDArray[np.float32]:
         if name in _PULSES:
             notes[note] *= 0.5 + 0.5 * np.cos(2 * np.pi * _PULSES[name] * time)
         notes[note] *= 0.12 / np.sqrt(np.mean(notes[note] ** 2))
-    ramp: NDArray[np.float64] = np.minimum(time, np.flip(time)) * 50
-    notes *= np.minimum(1, ramp)
+    length = NOTE_SAMPLES / SAMPLING_RATE
+    notes *= np.clip((length / 2 - np.abs(time - length / 2)) * 50, 0, 1)
     return notes.astype(np.float32)
