@@ -1,4 +1,8 @@
-"""What every test may ask for: the recording of the released code's numbers (`recorded`)."""
+"""What every test may ask for.
+
+The recording of the released code's numbers (`recorded`), and a tiny random model with a tokenizer
+(`tiny_model`, `tiny_tokenizer`), also as a checkpoint folder of our own layout (`tiny_folder`).
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import shutil
 import tarfile
 import tempfile
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 
@@ -80,3 +85,27 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def recorded(pytestconfig: pytest.Config) -> Path:
     """The recording's folder: `<variant>/`, `<tower>/`, `preprocessing*`."""
     return recorded_root(pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer() -> Any:
+    """A tokenizer of single bytes with the three media tokens."""
+    import tiny  # here, so that tests of media alone need no torch
+
+    return tiny.build_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_tokenizer: Any) -> Any:
+    """A random model that sees and hears, a few thousand parameters large."""
+    import tiny
+
+    return tiny.build_model(tiny.build_config(tiny_tokenizer))
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model as a checkpoint folder, with its processor."""
+    import tiny
+
+    return tiny.save(tmp_path_factory.mktemp("tiny"))
