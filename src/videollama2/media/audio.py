@@ -78,8 +78,6 @@ def read_audio(
     Raises a MediaError: missing, empty, truncated (with `readable_s`), corrupt, without sound
     (NoAudioStreamError), too large, or a range that holds nothing.
     """
-    from av.audio.resampler import AudioResampler
-
     if sampling_rate < 1:
         raise ValueError(f"sampling_rate must be at least 1, got {sampling_rate}")
     source = open_source(value, limits=limits)
@@ -89,20 +87,13 @@ def read_audio(
     reading = _Reading(source, allow_partial, [])
     pieces: list[NDArray[np.int16]] = []
     at = kept = 0
-    resampler = AudioResampler(format="s16", layout="mono", rate=sampling_rate)
-    for frame in _frames(reading, limits):
-        # Cut the clock: a gap in the file's times must not make the resampler insert silence.
-        if frame is not None:
-            frame.pts = None
-        for out in resampler.resample(frame):
-            piece = np.asarray(out.to_ndarray(), dtype=np.int16).reshape(-1)
-            a, b = max(first - at, 0), len(piece) if stop is None else max(stop - at, 0)
+    for piece in _resampled(_frames(reading, limits), sampling_rate):
+        if len(piece):
+            begin, past = max(first - at, 0), len(piece) if stop is None else max(stop - at, 0)
             at += len(piece)
-            piece = piece[a:b]
-            if len(piece):
-                kept += len(piece)
-                limits.check_audio(source.name, kept)
-                pieces.append(piece.copy())
+            kept += len(piece[begin:past])
+            limits.check_audio(source.name, kept)
+            pieces.append(piece[begin:past])
         if stop is not None and at >= stop:
             break
     if start is not None and not kept:
@@ -118,6 +109,30 @@ def read_audio(
     return Sound(
         source.name, waveform, sampling_rate, len(waveform) / sampling_rate, tuple(reading.notes)
     )
+
+
+def _resampled(
+    frames: Iterator[AudioFrame | None], sampling_rate: int
+) -> Iterator[NDArray[np.int16]]:
+    """Down-mix and resample with libswresample, as the ffmpeg command does; None flushes."""
+    from av.audio.resampler import AudioResampler
+
+    target = ("s16", "mono", sampling_rate)  # passes through: nothing is held back
+    resampler, setup = None, None
+    for frame in frames:
+        found = None if frame is None else (frame.format.name, frame.layout.name, frame.sample_rate)
+        outs: list[AudioFrame] = []
+        if resampler is not None and found != setup and setup != target:
+            outs = resampler.resample(None)
+        if frame is not None:
+            if resampler is None or found != setup:
+                resampler = AudioResampler(format="s16", layout="mono", rate=sampling_rate)
+                setup = found
+            # Without the clock: a gap in the file's times is not filled, as released.
+            frame.pts = None
+            outs += resampler.resample(frame)
+        for out in outs:
+            yield np.array(out.to_ndarray(), dtype=np.int16).reshape(-1)
 
 
 def read_waveform(
@@ -155,7 +170,7 @@ def _as_float(frame: AudioFrame) -> NDArray[np.float32]:
     values = np.asarray(frame.to_ndarray())
     values = values.T if frame.format.is_planar else values.reshape(-1, channels)
     if values.dtype == np.uint8:
-        return (values.astype(np.float32) - 128) / 128
+        return ((values.astype(np.float64) - 128) / 128).astype(np.float32)
     if values.dtype.kind == "i":
         scale = 2.0 ** (8 * values.dtype.itemsize - 1)
         return (values.astype(np.float64) / scale).astype(np.float32)
@@ -233,8 +248,7 @@ def _decode(
     import av.error
 
     read_only(container, stream)
-    context = stream.codec_context
-    context.options = dict(STRICT)
+    stream.codec_context.options = dict(STRICT)
     damaged = 0
     packets = container.demux(stream)
     while True:
@@ -247,7 +261,7 @@ def _decode(
         if packet is None:
             break
         try:
-            frames = list(context.decode(packet))
+            frames = packet.decode()
         except av.error.FFmpegError as error:
             if isinstance(error, av.error.EOFError):
                 continue

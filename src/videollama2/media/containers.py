@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from .errors import CorruptMediaError, MediaError, TruncatedMediaError, UnsupportedMediaError
 from .integrity import shortfall
@@ -52,6 +52,7 @@ def open_container(source: Source, limits: MediaLimits) -> Generator[InputContai
     try:
         import av
         import av.error
+        from av.container import Flags
     except ImportError as error:
         raise missing_av(source.name, error) from error
     target = io.BytesIO(source.data) if source.data is not None else f"file:{_absolute(source)}"
@@ -70,6 +71,8 @@ def open_container(source: Source, limits: MediaLimits) -> Generator[InputContai
         raise _unreadable(source, error) from error
     except (av.error.FFmpegError, ValueError, OSError) as error:
         raise _unreadable(source, error) from error
+    # Generated times are a guess, and a wrong one for H.264 with B-frames in AVI.
+    container.flags &= ~Flags.gen_pts.value
     try:
         yield container
     except MediaError:
@@ -142,7 +145,7 @@ def _main(streams: list[StreamT], name: str) -> StreamT | None:
 
 
 def _has_decoder(stream: Stream) -> bool:
-    context: object = stream.codec_context
+    context = cast("object | None", stream.codec_context)
     return context is not None
 
 

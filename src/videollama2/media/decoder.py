@@ -7,7 +7,6 @@ strict mode) and everything that hangs on the damaged picture counts as unreadab
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,6 +40,10 @@ def prepare(stream: VideoStream, limits: MediaLimits, *, threads: bool) -> None:
         context.thread_count = 1
 
 
+class LostPlaceError(Exception):
+    """The container cannot be wound back to its beginning."""
+
+
 class FrameDecoder:
     """A running decoder over an open container. `frame_at` wants ascending times."""
 
@@ -52,7 +55,9 @@ class FrameDecoder:
         self._ready: list[VideoFrame] = []
         self._group = -1  # the keyframe last sent to the decoder; -1: none
         self._fed: int | None = None  # latest time sent to the decoder
+        self._from: int | None = None  # time of the keyframe that decoding began at
         self._is_open = False
+        self._is_fresh = True
 
     def frame_at(self, pts: int) -> VideoFrame | None:
         """Decode the frame shown at `pts`; None where the decoder never gives it out.
@@ -66,13 +71,23 @@ class FrameDecoder:
                 return frame
         # A decoder that needs more than one keyframe to recover (periodic intra refresh) gives
         # nothing at first: then start further back, at last from the very beginning.
+        damage: DamageError | None = None
         for start in dict.fromkeys((group, group - 1, group - 3, 0)):
             if start < 0:
                 continue
             self._start(start)
-            frame = self._forward_to(pts)
+            try:
+                frame = self._forward_to(pts)
+            except DamageError as error:
+                # Missing references look like damage: once, a group further back may know them.
+                if damage is not None or group == 0:
+                    raise
+                damage = error
+                continue
             if frame is not None:
                 return frame
+        if damage is not None:
+            raise damage
         return None
 
     def _seek_pays(self, group: int, pts: int) -> bool:
@@ -85,12 +100,13 @@ class FrameDecoder:
 
     def _start(self, group: int) -> None:
         """Place the demuxer at keyframe `group` and the decoder at its beginning."""
-        self._is_open, self._fed, self._ready = True, None, []
+        self._is_open, self._fed, self._ready, self._from = True, None, [], None
         keys = self._timeline.key_pts
         if not len(keys):
             self._rewind()
             return
         key, order = int(keys[group]), int(self._timeline.key_dts[group])
+        self._from = key
         for offset in (order, key):
             if self._land(offset, key, order):
                 self._group = group
@@ -106,8 +122,12 @@ class FrameDecoder:
             (int(times[0]) for times in (self._timeline.pts, self._timeline.key_dts) if len(times)),
             default=0,
         )
-        with suppress(av.error.FFmpegError):
+        try:
             self._container.seek(min(first, 0), stream=self._stream)
+        except av.error.FFmpegError as error:
+            if not self._is_fresh:
+                raise LostPlaceError from error
+        self._is_fresh = False
         self._packets = self._container.demux(self._stream)
         self._group = 0
 
@@ -117,6 +137,7 @@ class FrameDecoder:
 
         try:
             self._container.seek(offset, stream=self._stream)
+            self._is_fresh = False
             self._packets = self._container.demux(self._stream)
             return self._skip_to(key, order)
         except av.error.FFmpegError:
@@ -135,7 +156,6 @@ class FrameDecoder:
     def _forward_to(self, pts: int) -> VideoFrame | None:
         import av.error
 
-        context = self._stream.codec_context
         while True:
             while self._ready:
                 frame = self._ready[0]
@@ -150,6 +170,8 @@ class FrameDecoder:
             packet = next(self._packets, None)
             if packet is None:
                 return None
+            if packet.pts is not None and self._from is not None and packet.pts < self._from:
+                continue  # leading picture of an open group: needs the group before, never wanted
             if packet.is_keyframe and packet.pts is not None:
                 keys = self._timeline.key_pts
                 self._group = max(int(np.searchsorted(keys, packet.pts, side="right")) - 1, 0)
@@ -158,7 +180,7 @@ class FrameDecoder:
             try:
                 if packet.is_corrupt:
                     raise DamageError("a packet is damaged")
-                self._ready = list(context.decode(packet))
+                self._ready = packet.decode()
             except (av.error.FFmpegError, DamageError) as error:
                 self._is_open = False
                 frame = self._drain(pts, packet)
@@ -171,7 +193,7 @@ class FrameDecoder:
         import av.error
 
         try:
-            rest = list(self._stream.codec_context.decode(None))
+            rest = self._stream.decode(None)  # pyright: ignore[reportUnknownMemberType]
         except av.error.FFmpegError:
             return None
         for frame in rest:
@@ -196,7 +218,10 @@ def decode_at(
     packet the damage is in and what was whole before it.
     """
     left = list(times)
+    is_lost = False
     for threads in (True, False):
+        if is_lost:
+            break
         with open_container(source, limits) as container:
             stream = video_stream(container, source.name)
             if stream is None:
@@ -207,6 +232,9 @@ def decode_at(
             while left:
                 try:
                     frame = decoder.frame_at(left[0])
+                except LostPlaceError:
+                    is_lost = True
+                    break
                 except DamageError:
                     if threads:
                         break
@@ -214,6 +242,15 @@ def decode_at(
                 yield left.pop(0), frame
             if not left:
                 return
+    for frame in decode_in_order(source, limits):
+        if not left:
+            return
+        if frame is None:
+            break
+        if frame.pts == left[0]:
+            yield left.pop(0), frame
+    for time in left:
+        yield time, None
 
 
 def decode_in_order(source: Source, limits: MediaLimits) -> Iterator[VideoFrame | None]:
@@ -228,7 +265,7 @@ def decode_in_order(source: Source, limits: MediaLimits) -> Iterator[VideoFrame 
         prepare(stream, limits, threads=False)
         try:
             for packet in container.demux(stream):
-                for frame in stream.codec_context.decode(packet):
+                for frame in packet.decode():
                     if frame.is_corrupt:
                         yield None
                         return

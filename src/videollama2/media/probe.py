@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .colour import display_matrix, rotation
@@ -108,39 +108,36 @@ def _with_video(
 ) -> Probe:
     limits.check_frames(source.name, video.width, video.height, 1)
     width, height, fps = video.width, video.height, float(frame_rate(video))
-    indexed = len(video.index_entries)
-    is_listed = indexed > 0 and indexed == video.frames
     read_only(container, video)
-    turned = _rotation(container, video)
-    num_frames = video.frames
-    if not is_listed:
-        container.seek(0)
+    if "mov" in container.format.name and len(video.index_entries) == video.frames > 0:
+        num_frames = sum(1 for entry in video.index_entries if not entry.is_discard)
+    else:
         timeline = scan(container, video)
-        num_frames = timeline.num_frames or timeline.packets
+        num_frames = timeline.num_frames if timeline.is_timed else timeline.packets
+        fps = float(timeline.rate)
+    turned = _rotation(source, limits)
     if turned in (90, 270):
         width, height = height, width
-    return Probe(
-        **{
-            **found.__dict__,
-            "width": width,
-            "height": height,
-            "fps": fps,
-            "num_frames": num_frames,
-            "rotation": turned,
-        }
+    return replace(
+        found, width=width, height=height, fps=fps, num_frames=num_frames, rotation=turned
     )
 
 
-def _rotation(container: InputContainer, video: VideoStream) -> int:
+def _rotation(source: Source, limits: MediaLimits) -> int:
     """Take the orientation from the first frame that decodes; 0 where none does."""
     import av.error
 
-    try:
-        for count, packet in enumerate(container.demux(video)):
-            for frame in video.codec_context.decode(packet):
-                return rotation(display_matrix(frame))
-            if count > MAX_PACKETS_FOR_ROTATION:
-                break
-    except av.error.FFmpegError:
-        return 0
+    with open_container(source, limits) as container:
+        video = video_stream(container, source.name)
+        if video is None:
+            return 0
+        read_only(container, video)
+        try:
+            for count, packet in enumerate(container.demux(video)):
+                for frame in packet.decode():
+                    return rotation(display_matrix(frame))
+                if count > MAX_PACKETS_FOR_ROTATION:
+                    break
+        except av.error.FFmpegError:
+            return 0
     return 0

@@ -82,8 +82,9 @@ def open_source(value: object, *, limits: MediaLimits = DEFAULT_LIMITS) -> Sourc
     if isinstance(value, os.PathLike):
         return _from_path(Path(cast("os.PathLike[str]", value)), limits)
     if isinstance(value, (bytes, bytearray, memoryview)):
-        limits.check_bytes("bytes", len(value), in_memory=True)
-        return _from_bytes("bytes", bytes(value))
+        data = bytes(cast("bytes", value))
+        limits.check_bytes("bytes", len(data), in_memory=True)
+        return _from_bytes("bytes", data)
     if isinstance(value, Image.Image):
         return Source("image", frames=(value,))
     if isinstance(value, np.ndarray):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .errors import CorruptMediaError, EmptyMediaError, TruncatedMediaError
 from .image import as_rgb, is_picture, open_picture, picture_size, read_picture
 from .limits import MediaLimits
-from .source import Source
+from .source import Picture, Source
 
 FOLDER_FPS = 3.0
 """The released convention for a folder of frames (TVQA's)."""
@@ -36,8 +36,8 @@ class Stills:
 
 def open_stills(source: Source, limits: MediaLimits) -> Stills | None:
     """The clip as pictures, or None where `source` is a video or sound file."""
-    if source.frames is not None:
-        return _of_frames(source, limits)
+    if source.frames:
+        return _of_frames(source.name, source.frames, limits)
     if source.is_folder:
         return _of_folder(source, limits)
     if is_picture(source.head(64)):
@@ -45,13 +45,11 @@ def open_stills(source: Source, limits: MediaLimits) -> Stills | None:
     return None
 
 
-def _of_frames(source: Source, limits: MediaLimits) -> Stills:
-    frames = source.frames or ()
-
+def _of_frames(name: str, frames: Sequence[Picture], limits: MediaLimits) -> Stills:
     def read(indices: list[int], limits: MediaLimits) -> dict[int, NDArray[np.uint8]]:
         return {index: read_picture(frames[index], limits) for index in indices}
 
-    return Stills(source.name, len(frames), None, picture_size(frames[0], limits), read)
+    return Stills(name, len(frames), None, picture_size(frames[0], limits), read)
 
 
 def _of_folder(source: Source, limits: MediaLimits) -> Stills:

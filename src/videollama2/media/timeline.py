@@ -19,6 +19,10 @@ INDEXED = ("mov", "avi")
 """Containers whose header lists every packet, so that missing ones can be counted."""
 
 
+TOLERANCE = 0.05
+"""How far a header's average rate may be from the measured one."""
+
+
 @dataclass(frozen=True)
 class Timeline:
     """What a pass over the packets tells; times in units of `time_base`.
@@ -70,6 +74,7 @@ def scan(container: InputContainer, stream: VideoStream) -> Timeline:
     is_vp8 = stream.codec_context.name == "vp8"
     shown, key_pts, key_dts = array("q"), array("q"), array("q")
     packets, untimed, last_duration, is_damaged = 0, 0, 0, False
+    decoded = array("q")
     try:
         for packet in container.demux(stream):
             if packet.size == 0 and packet.pts is None and packet.dts is None:
@@ -78,6 +83,8 @@ def scan(container: InputContainer, stream: VideoStream) -> Timeline:
                 is_damaged = True
                 continue
             packets += 1
+            if packet.dts is not None:
+                decoded.append(packet.dts)
             if packet.pts is None:
                 untimed += 1
                 continue
@@ -91,18 +98,21 @@ def scan(container: InputContainer, stream: VideoStream) -> Timeline:
             shown.append(packet.pts)
     except av.error.FFmpegError:
         is_damaged = True
-    pts = np.sort(np.frombuffer(shown, dtype=np.int64)) if shown else np.empty(0, np.int64)
-    order = np.argsort(np.frombuffer(key_pts, dtype=np.int64), kind="stable") if key_pts else []
-    unique = len(pts) < 2 or bool((np.diff(pts) > 0).all())
+    pts = np.sort(np.asarray(shown, dtype=np.int64))
+    if key_pts:
+        # Pictures before the first keyframe (a stream cut in an open group) cannot be decoded.
+        pts = pts[pts >= key_pts[0]]
+    order = np.argsort(np.asarray(key_pts, dtype=np.int64), kind="stable")
+    is_timed = packets > 0 and untimed == 0 and bool((np.diff(pts) > 0).all())
     return Timeline(
         pts=pts,
         key_pts=np.asarray(key_pts, dtype=np.int64)[order],
         key_dts=np.asarray(key_dts, dtype=np.int64)[order],
         time_base=stream.time_base or Fraction(1, 1000),
-        rate=frame_rate(stream),
+        rate=_true_rate(stream, pts if is_timed else np.asarray(decoded, dtype=np.int64)),
         packets=packets,
         promised=promised,
-        is_timed=packets > 0 and untimed == 0 and unique,
+        is_timed=is_timed,
         is_damaged=is_damaged,
         last_duration=last_duration,
     )
@@ -114,6 +124,17 @@ def frame_rate(stream: VideoStream) -> Fraction:
         if rate is not None and rate > 0:
             return rate
     return Fraction(25)
+
+
+def _true_rate(stream: VideoStream, times: NDArray[np.int64]) -> Fraction:
+    """Give the header's average rate, or the measured one where the header is far off."""
+    rate = frame_rate(stream)
+    if len(times) < 2 or stream.time_base is None or times[-1] <= times[0]:
+        return rate
+    measured = (len(times) - 1) / (int(times[-1] - times[0]) * stream.time_base)
+    # One frame more or less is no news: a short clip's average is coarse.
+    slack = TOLERANCE + 2 / len(times)
+    return rate if abs(rate / measured - 1) <= slack else measured.limit_denominator(1_000_000)
 
 
 def _is_indexed(container: InputContainer) -> bool:

@@ -120,7 +120,7 @@ def _check_range(name: str, start: float | None, end: float | None) -> None:
 
 def _check_whole(source: Source, timeline: Timeline, allow_partial: bool, notes: list[str]) -> None:
     """Raise, or note, that the file holds less than it promises."""
-    readable = timeline.num_frames or timeline.packets
+    readable = timeline.num_frames if timeline.is_timed else timeline.packets
     missing = shortfall(source)
     if timeline.promised > timeline.packets:
         missing = f"its index lists {timeline.promised} frames"
