@@ -73,7 +73,7 @@ def test_uniform_indices_lie_in_order_inside_the_clip(total, num_frames):
     indices = uniform_indices(total, num_frames)
     assert len(indices) == num_frames
     assert indices == sorted(indices)
-    assert 0 <= indices[0]
+    assert indices[0] >= 0
     assert indices[-1] < total
 
 
