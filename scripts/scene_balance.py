@@ -3,7 +3,9 @@
 For each kind of question: how often the commonest answer is right, and how often the best guess
 from a few facts of one stream is (a table of the facts of half of the questions, put to the other
 half). An answer that the question names counts by its place among the names, so that for "A or B"
-the commonest is near a half. Run: python scripts/scene_balance.py [--scenes 8000] [--world starter-assets/world.npz]
+the commonest is near a half. Run:
+
+    python scripts/scene_balance.py [--scenes 8000] [--world starter-assets/world.npz]
 """
 
 from __future__ import annotations

@@ -67,6 +67,7 @@ def all_texts(world: World) -> Iterator[str]:
     """Texts that hold every word, in either case, of every wording and answer of this world."""
     grammar = phrasings()
     yield from world.names
+    yield from (name.capitalize() for name in world.names)  # where a sentence begins with one
     yield from (*COLOURS, *QUARTERS, *MOVEMENTS, *NUMBERS, "yes", "no", "before", "after")
     yield from ("none", "nothing")
     names = list(world.names)
@@ -80,6 +81,7 @@ def all_texts(world: World) -> Iterator[str]:
                     slots = {"x": x, "y": y, "an_x": article(x), "options": listed(options, "or")}
                     colour = tuple(COLOURS)[turn % len(COLOURS)]
                     text = wording.format(colour=colour, **slots)
+                    yield sentence("", text, "")
                     for opener in expansions(grammar.openers[turn % len(grammar.openers)]):
                         ending = grammar.endings[turn % len(grammar.endings)]
                         yield sentence(opener, text, ending)

@@ -88,7 +88,7 @@ def _notes(name: str, index: int) -> NDArray[np.float32]:
             notes[note] += share * np.sin(2 * np.pi * base * harmonic * time)
         if name in _PULSES:
             notes[note] *= 0.5 + 0.5 * np.cos(2 * np.pi * _PULSES[name] * time)
-        notes[note] *= 0.12 / np.sqrt(np.mean(notes[note] ** 2))
+        notes[note] *= 0.12 / notes[note].std()
     length = NOTE_SAMPLES / SAMPLING_RATE
     notes *= np.clip((length / 2 - np.abs(time - length / 2)) * 50, 0, 1)
     return notes.astype(np.float32)
