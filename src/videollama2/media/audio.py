@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 PARTIAL = "Copy or record it again, or allow partial reading"
 EXACT_CONTAINERS = ("flac", "wav", "aiff", "mov", "w64", "au", "caf")
 """Containers whose header gives the sound's length exactly."""
-SHORT_S = 0.25
-"""Sound may end this much before its header says so: encoders' delay and last frames."""
+EARLY_S, LATE_S = 0.002, 0.25
+"""How much less than promised is no shortfall; MP4's lists count encoders' delay in."""
 
 
 @dataclass(frozen=True)
@@ -203,14 +204,17 @@ def _frames(reading: _Reading, limits: MediaLimits) -> Iterator[AudioFrame | Non
             limits.check_duration(source.name, container.duration / 1_000_000)
         missing = shortfall(source)
         if missing and not reading.allow_partial:
-            reading.read_s = sum(_seconds(frame) for frame in _decode(reading, container, stream))
+            with suppress(CorruptMediaError):
+                for frame in _decode(reading, container, stream, promised_s):
+                    reading.read_s += _seconds(frame)
             raise _truncated(reading, missing)
-        for frame in _decode(reading, container, stream):
+        for frame in _decode(reading, container, stream, promised_s):
             reading.rate = reading.rate or frame.sample_rate
             reading.read_s += _seconds(frame)
             limits.check_duration(source.name, reading.read_s)
             yield frame
-    if missing is None and promised_s is not None and reading.read_s < promised_s - SHORT_S:
+        slack = LATE_S if "mov" in container.format.name else EARLY_S
+    if missing is None and promised_s is not None and reading.read_s < promised_s - slack:
         missing = f"its header promises {promised_s:.3f} s"
     if missing is not None:
         error = _truncated(reading, missing)
@@ -242,7 +246,7 @@ def _promised_s(container: InputContainer, stream: AudioStream) -> float | None:
 
 
 def _decode(
-    reading: _Reading, container: InputContainer, stream: AudioStream
+    reading: _Reading, container: InputContainer, stream: AudioStream, promised_s: float | None
 ) -> Iterator[AudioFrame]:
     """Decode packet by packet, in strict mode; raise at damage, or leave the packet out."""
     import av.error
@@ -257,7 +261,7 @@ def _decode(
         except av.error.FFmpegError as error:
             packet, damaged = None, damaged + 1
             if not reading.allow_partial:
-                raise _corrupt(reading, error) from error
+                raise _corrupt(reading) from error
         if packet is None:
             break
         try:
@@ -267,16 +271,19 @@ def _decode(
                 continue
             damaged += 1
             if not reading.allow_partial:
-                raise _corrupt(reading, error) from error
+                if promised_s is not None and not any(packet.size for packet in packets):
+                    missing = f"its header promises {promised_s:.3f} s"
+                    raise _truncated(reading, missing) from error
+                raise _corrupt(reading) from error
             continue
         yield from frames
     if damaged:
         reading.notes.append(f"{damaged} damaged packets of sound are left out")
 
 
-def _corrupt(reading: _Reading, error: Exception) -> CorruptMediaError:
+def _corrupt(reading: _Reading) -> CorruptMediaError:
     return CorruptMediaError(
         reading.source.name,
-        f"damaged: the sound cannot be decoded after {reading.read_s:.3f} s ({error})",
+        f"damaged: the sound cannot be decoded after {reading.read_s:.3f} s",
         PARTIAL,
     )

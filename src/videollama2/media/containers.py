@@ -30,6 +30,7 @@ FORMATS = (
     "mpegts,mpegvideo,mulaw,mxf,nut,obu,ogg,rm,truehd,tta,vc1,voc,vvc,w64,wav,webm,wtv,wv,"
     "xwma,yuv4mpegpipe"
 )
+PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"[playlist]", b"<?xml", b"<MPD", b"v=0", b"<smil")
 STRICT = {"err_detect": "crccheck+explode"}
 """Decoder options: damage is an error, never patched over with neighbouring picture."""
 
@@ -105,11 +106,9 @@ def _unreadable(source: Source, error: BaseException) -> MediaError:
             readable_frames=0,
             readable_s=0.0,
         )
-    import av.error
-
-    if isinstance(error, av.error.ArgumentError):
+    if source.head(64).lstrip().startswith(PLAYLISTS):
         return UnsupportedMediaError(
-            source.name, "playlists and this kind of container are not read", "Pass the media file"
+            source.name, "playlists are not followed", "Pass the media file itself"
         )
     return CorruptMediaError(
         source.name, f"not a media file that can be read ({_words(error)})", "Pass another file"

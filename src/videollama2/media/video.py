@@ -131,7 +131,7 @@ def _check_whole(source: Source, timeline: Timeline, allow_partial: bool, notes:
         if not allow_partial or readable == 0:
             raise TruncatedMediaError(source.name, reason, PARTIAL, readable_frames=readable)
         notes.append(reason)
-    if timeline.packets == 0:
+    if readable == 0:
         raise EmptyMediaError(source.name, "its video stream holds no frame", "Pass another file")
 
 
