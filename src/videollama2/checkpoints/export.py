@@ -15,6 +15,7 @@ from videollama2.checkpoints.gather import UNUSED_FILE, Elsewhere, Gathered, gat
 from videollama2.checkpoints.layouts import RELEASED_KEY, downgrade_config, is_known_tower
 from videollama2.checkpoints.load import empty_model, fit_model, model_config
 from videollama2.checkpoints.names import canonical, to_released
+from videollama2.checkpoints.processor import PROCESSOR_CONFIG, has_tokenizer, load_processor
 from videollama2.checkpoints.towers import find_tower, last_name
 from videollama2.checkpoints.weights import StoredTensor, open_weights
 from videollama2.checkpoints.writing import (
@@ -62,7 +63,9 @@ def convert(
         _copy_companions(gathered.folder, folder)
         if to == "native":
             _write_native(folder, gathered, fitted, shard_bytes)
+            _write_processor(folder)
         else:
+            (folder / PROCESSOR_CONFIG).unlink(missing_ok=True)
             _write_released(folder, gathered, shard_bytes)
     return target
 
@@ -106,6 +109,18 @@ def _write_native(folder: Path, gathered: Gathered, fitted: Fit, shard_bytes: in
     if unused:
         write_file(folder / UNUSED_FILE, _named(unused, gathered, released=False))
     _copy_tower_settings(gathered, folder)
+
+
+def _write_processor(folder: Path) -> None:
+    """The processor's own settings, so that transformers loads it; the tokenizer's files stay."""
+    if (folder / PROCESSOR_CONFIG).exists() or not has_tokenizer(folder):
+        return
+    scratch = folder / ".processor"
+    load_processor(folder).save_pretrained(scratch)  # pyright: ignore[reportUnknownMemberType]
+    for name in (PROCESSOR_CONFIG, "chat_template.jinja"):
+        if (scratch / name).is_file() and not (folder / name).exists():
+            (scratch / name).rename(folder / name)
+    shutil.rmtree(scratch)
 
 
 def _write_released(folder: Path, gathered: Gathered, shard_bytes: int) -> None:

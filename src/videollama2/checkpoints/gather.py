@@ -77,12 +77,25 @@ def gather(name: str | Path, elsewhere: Elsewhere | None = None) -> Gathered:
     if layout == "native":
         return Gathered(folder, layout, read_config(folder), _native_tensors(folder), {})
     raw = _raw_config(folder, places)
-    native = raw if not is_released(raw) else _upgrade(raw, folder, places)
+    native = _nested(raw, folder, places)
     tensors: Tensors = {}
     changes: dict[str, LowRank] = {}
     _collect(folder, raw, places, tensors, changes, seen=())
     _add_towers(raw, native, folder, places, tensors)
     return Gathered(folder, layout, native, tensors, changes)
+
+
+def checkpoint_config(folder: Path, places: Elsewhere) -> dict[str, Any]:
+    """The nested config of a checkpoint's folder, whatever its layout.
+
+    Raises:
+        CheckpointError: as `gather`, of configs alone.
+    """
+    return _nested(_raw_config(folder, places), folder, places)
+
+
+def _nested(raw: dict[str, Any], folder: Path, places: Elsewhere) -> dict[str, Any]:
+    return _upgrade(raw, folder, places) if is_released(raw) else raw
 
 
 def _raw_config(folder: Path, places: Elsewhere) -> dict[str, Any]:
@@ -91,7 +104,7 @@ def _raw_config(folder: Path, places: Elsewhere) -> dict[str, Any]:
         config = read_config(folder)
         if is_released(config) or "text_config" in config:
             return config
-    base = _base_folder(folder, {}, places)
+    base = base_folder(folder, {}, places)
     return _raw_config(base, places)
 
 
@@ -114,7 +127,7 @@ def _upgrade(raw: Mapping[str, Any], folder: Path, places: Elsewhere) -> dict[st
     return upgrade_config(raw, folder, vision_config=vision, audio_config=audio)
 
 
-def _base_folder(folder: Path, raw: Mapping[str, Any], places: Elsewhere) -> Path:
+def base_folder(folder: Path, raw: Mapping[str, Any], places: Elsewhere) -> Path:
     """The language model that a connector-only or adapter checkpoint builds on."""
     said = open_adapter(folder).base if adapter_file(folder) is not None else None
     name = places.language_model or said or raw.get("_name_or_path")
@@ -148,7 +161,7 @@ def _collect(
         tensors.update(_native_tensors(folder))
         return
     if layout in ("base", "adapter"):
-        base = _base_folder(folder, raw, places)
+        base = base_folder(folder, raw, places)
         above = Elsewhere(hub=places.hub)
         base_config = read_config(base) if (base / "config.json").is_file() else {}
         _collect(base, base_config, above, tensors, changes, (*seen, folder))

@@ -23,9 +23,12 @@ from videollama2.checkpoints.gather import Elsewhere, Gathered, gather
 from videollama2.checkpoints.locate import HubOptions, Layout, find_layout
 from videollama2.checkpoints.lora import LowRank
 from videollama2.checkpoints.names import canonical, to_released
+from videollama2.checkpoints.processor import load_processor
 from videollama2.checkpoints.unused import check_twins, known_unused
 from videollama2.model.config import VideoLlama2Config
 from videollama2.model.model import VideoLlama2ForConditionalGeneration
+
+__all__ = ["is_released_checkpoint", "load_model", "load_processor", "load_released"]
 
 Name = str | os.PathLike[str]
 

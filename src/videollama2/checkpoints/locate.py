@@ -30,6 +30,7 @@ class HubOptions:
     cache_dir: str | Path | None = None
     token: str | bool | None = None
     local_files_only: bool = False
+    weights: bool = True  # False fetches the small files alone
 
 
 def find_folder(
@@ -55,6 +56,8 @@ def find_folder(
 
 def _fetch(repository: str, hub: HubOptions) -> Path:
     """A hub repository's files, in the cache: safetensors where there are any, else `.bin`."""
+    if not hub.weights:
+        return _download(repository, hub, _SMALL_FILES)
     folder = _download(repository, hub, (*_SMALL_FILES, "*.safetensors"))
     if not weight_files(folder) and not (folder / ADAPTER_FILES[0]).is_file():
         folder = _download(repository, hub, (*_SMALL_FILES, "*.bin"))

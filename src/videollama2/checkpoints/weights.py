@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from io import RawIOBase
 from math import prod
+from mmap import mmap
 from pathlib import Path
 from typing import Any, cast
 
@@ -108,7 +109,9 @@ class StoredTensor:
 
     def _read_converting(self, file: RawIOBase, flat: torch.Tensor) -> None:
         step = _BUFFER // self.dtype.itemsize
-        buffer = torch.empty(min(step, flat.numel()), dtype=self.dtype)
+        # Mapped, not from the heap: freed heap of this size would stay with the process in pieces.
+        memory = mmap(-1, min(step, flat.numel()) * self.dtype.itemsize)
+        buffer = torch.frombuffer(memory, dtype=self.dtype)
         for start in range(0, flat.numel(), step):
             part = buffer[: min(step, flat.numel() - start)]
             self._read_bytes(file, part)

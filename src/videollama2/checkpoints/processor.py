@@ -1,0 +1,111 @@
+"""A checkpoint of any layout -> the processor that makes its inputs."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+from transformers import AutoTokenizer
+
+from videollama2.checkpoints.errors import CheckpointError
+from videollama2.checkpoints.gather import Elsewhere, base_folder, checkpoint_config
+from videollama2.checkpoints.layouts import RELEASED_KEY
+from videollama2.checkpoints.locate import HubOptions, find_folder, layout_of, read_config
+from videollama2.checkpoints.towers import find_tower, read_json, tower_preprocessing
+from videollama2.model.config import VideoLlama2Config
+from videollama2.processing.processor import VideoLlama2Processor
+from videollama2.processing.tokens import settle_token_ids
+
+PROCESSOR_CONFIG = "processor_config.json"
+_IMAGE_SETTINGS = "preprocessor_config.json"
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
+
+
+def load_processor(
+    name_or_path: str | os.PathLike[str],
+    *,
+    language_model: str | os.PathLike[str] | None = None,
+    vision_tower: str | os.PathLike[str] | None = None,
+    revision: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
+) -> VideoLlama2Processor:
+    """The processor of a checkpoint, ours or released, by folder or hub id.
+
+    A released checkpoint gets the released system's reading of media, its own tokenizer and chat
+    template, and its vision tower's image settings. No weights are fetched or read.
+
+    Raises:
+        CheckpointError: it has no tokenizer, or its tower's image settings are unknown.
+    """
+    cache = None if cache_dir is None else Path(cache_dir)
+    hub = HubOptions(revision, cache, token, local_files_only, weights=False)
+    parts = (None if part is None else str(part) for part in (language_model, vision_tower))
+    elsewhere = Elsewhere(*parts, hub=hub)
+    folder = find_folder(os.fspath(name_or_path), hub)
+    config = cast(
+        "VideoLlama2Config",
+        VideoLlama2Config.from_dict(checkpoint_config(folder, elsewhere)),  # pyright: ignore[reportUnknownMemberType]
+    )
+    if (folder / PROCESSOR_CONFIG).is_file() and layout_of(folder) == "native":
+        saved = cast("VideoLlama2Processor", VideoLlama2Processor.from_pretrained(folder))  # pyright: ignore[reportUnknownMemberType]
+        settle_token_ids(saved.tokenizer, config)
+        return saved
+    tokenizer = _load_tokenizer(_tokenizer_folder(folder, elsewhere))
+    return VideoLlama2Processor.from_config(
+        config, tokenizer, _image_settings(folder, config, elsewhere)
+    )
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a folder holds a tokenizer's files."""
+    return any((folder / file).is_file() for file in _TOKENIZERS)
+
+
+def _tokenizer_folder(folder: Path, elsewhere: Elsewhere) -> Path:
+    """Where the tokenizer lies: in the checkpoint, or with the language model it builds on."""
+    if has_tokenizer(folder):
+        return folder
+    if elsewhere.language_model is not None or layout_of(folder) in ("base", "adapter"):
+        config = read_config(folder) if (folder / "config.json").is_file() else {}
+        base = base_folder(folder, config, elsewhere)
+        return _tokenizer_folder(base, Elsewhere(hub=elsewhere.hub))
+    raise CheckpointError(
+        folder,
+        f"holds no tokenizer (none of {', '.join(_TOKENIZERS)})",
+        "Put the tokenizer's files there, or pass language_model=FOLDER_OR_HUB_ID to take its",
+    )
+
+
+def _load_tokenizer(folder: Path) -> Any:
+    try:
+        return AutoTokenizer.from_pretrained(folder)  # pyright: ignore[reportUnknownMemberType]
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(
+            folder, f"its tokenizer cannot be read ({reason})", "Download its files again"
+        ) from error
+
+
+def _image_settings(
+    folder: Path, config: VideoLlama2Config, elsewhere: Elsewhere
+) -> dict[str, Any]:
+    for place in _settings_places(folder, config, elsewhere):
+        if (place / _IMAGE_SETTINGS).is_file():
+            return read_json(place / _IMAGE_SETTINGS)
+    vision: Any = config.vision_config
+    return tower_preprocessing(vision.to_dict())
+
+
+def _settings_places(
+    folder: Path, config: VideoLlama2Config, elsewhere: Elsewhere
+) -> Iterator[Path]:
+    """Where the image settings may lie, the nearest to the tower first."""
+    if elsewhere.vision_tower is not None:
+        yield find_folder(elsewhere.vision_tower, elsewhere.hub, near=folder)
+    released: dict[str, Any] = getattr(config, RELEASED_KEY, None) or {}
+    tower = find_tower(str(released.get("mm_vision_tower", "")), folder)
+    if tower is not None:
+        yield tower
+    yield folder
