@@ -1,4 +1,4 @@
-"""A model of the real architecture, random and a few thousand parameters large, with a tokenizer."""
+"""A model of the real architecture, random and very small, with a tokenizer."""
 
 from __future__ import annotations
 
@@ -95,6 +95,12 @@ def save(folder: Path) -> Path:
     tokenizer = build_tokenizer()
     model = build_model(build_config(tokenizer))
     model.save_pretrained(folder)
-    processor = VideoLlama2Processor.from_config(model.config, tokenizer)
+    settings = {
+        "size": {"height": IMAGE_SIZE, "width": IMAGE_SIZE},
+        "image_mean": [0.5] * 3,
+        "image_std": [0.5] * 3,
+        "resample": 3,
+    }
+    processor = VideoLlama2Processor.from_config(model.config, tokenizer, settings)
     processor.save_pretrained(folder)
     return folder

@@ -1,0 +1,200 @@
+"""A model, its processor and its tokenizer together: media in, prompts out, answers written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from videollama2.answers import Answer, Request
+from videollama2.generation.encode import encode_medium
+from videollama2.generation.prefix import PrefixCache
+from videollama2.generation.prompt import MediumTokens, Prompt
+from videollama2.generation.settings import SamplingSettings
+from videollama2.generation.writing import Writer, Writing, Written
+from videollama2.media.probe import probe
+from videollama2.processing.parts import (
+    AudioInput,
+    ImageInput,
+    LoadedMedia,
+    MediaReport,
+    Part,
+    VideoInput,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Medium:
+    """A medium read and encoded, ready for any number of questions."""
+
+    loaded: LoadedMedia
+    tokens: tuple[MediumTokens, ...]
+    read_ms: float
+    encode_ms: float
+
+    @property
+    def report(self) -> MediaReport:
+        """What was taken in."""
+        return self.loaded.report
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """This medium as a part of a message."""
+        return {"type": self.loaded.kind, self.loaded.kind: self.loaded}
+
+
+class Engine:
+    """What `VideoLlama2` and its conversations have in common.
+
+    `num_frames` None takes the model's own number of frames per clip.
+    """
+
+    def __init__(
+        self, model: Any, processor: Any, *, num_frames: int | None = None, load_ms: float = 0.0
+    ) -> None:
+        self.model = model
+        self.processor = processor
+        self.num_frames = num_frames
+        self.load_ms = load_ms
+        self.writer = Writer(model, processor.tokenizer)
+
+    def parts(self, request: Request) -> list[Part]:
+        """The media of a request, the kind of each found out.
+
+        Raises:
+            MediaError: one cannot be opened, so that its kind is not known.
+        """
+        parts: list[Part] = []
+        for kind, source in [
+            ("video", request.video),
+            ("image", request.image),
+            ("audio", request.audio),
+            *(("", source) for source in request.media),
+        ]:
+            if source is not None:
+                parts.append(self._part(kind, source, request))
+        return parts
+
+    def _part(self, kind: str, source: Any, request: Request) -> Part:
+        if isinstance(source, (VideoInput, ImageInput, AudioInput, LoadedMedia)):
+            return source
+        kind = kind or probe(source, limits=self.processor.limits).kind
+        if kind == "image":
+            return ImageInput(source)
+        if kind == "audio":
+            return AudioInput(
+                source, request.start, request.end, allow_partial=request.allow_partial
+            )
+        return VideoInput(
+            source,
+            request.start,
+            request.end,
+            request.num_frames or self.num_frames,
+            request.sound,
+            allow_partial=request.allow_partial,
+        )
+
+    def take_in(self, parts: Sequence[Part]) -> list[Medium]:
+        """Read and encode each medium once.
+
+        Raises:
+            MediaError: one cannot be read.
+            ValueError: sound was asked of a model without ears.
+        """
+        media: list[Medium] = []
+        for part in parts:
+            began = time.perf_counter()
+            loaded: LoadedMedia = self.processor.load_media(part)
+            read = time.perf_counter()
+            tokens: list[MediumTokens] = []
+            if loaded.pixels is not None:
+                tokens.append(encode_medium(self.model, loaded.kind, loaded.pixels))
+            if loaded.features is not None:
+                tokens.append(encode_medium(self.model, "audio", loaded.features))
+            encoded = time.perf_counter()
+            media.append(
+                Medium(loaded, tuple(tokens), 1000 * (read - began), 1000 * (encoded - read))
+            )
+        return media
+
+    def prompt(self, messages: Sequence[Mapping[str, Any]], media: Sequence[Medium]) -> Prompt:
+        """A conversation whose media are `media`, in this order, as the model's input."""
+        inputs = self.processor.apply_chat_template(
+            list(messages), tokenize=True, return_dict=True, add_generation_prompt=True
+        )
+        ids: list[int] = inputs["input_ids"][0].tolist()
+        return Prompt(tuple(ids), tuple(tokens for medium in media for tokens in medium.tokens))
+
+    def stream(
+        self,
+        prompt: Prompt,
+        media: Sequence[Medium],
+        settings: SamplingSettings,
+        prefix: PrefixCache | None = None,
+    ) -> AnswerStream:
+        """Start one answer. `media` are those to report: the ones new to the conversation."""
+        writing = self.writer.write([prompt], [settings], prefix)
+        return AnswerStream(writing, media, self.load_ms)
+
+    def answer(self, written: Written, media: Sequence[Medium]) -> Answer:
+        """Text and numbers of one row of a batch as an `Answer`."""
+        return _answer(written, media, self.load_ms)
+
+
+class AnswerStream(Iterator[str]):
+    """Iterate for the pieces of an answer as they are written; then `answer` is the whole.
+
+    `close()` stops before the end; `answer` is then what there is.
+    """
+
+    def __init__(self, writing: Writing, media: Sequence[Medium], load_ms: float) -> None:
+        self._writing = writing
+        self._media = media
+        self._load_ms = load_ms
+
+    def __next__(self) -> str:
+        return next(self._writing)[1]
+
+    def close(self) -> None:
+        """Stop writing."""
+        self._writing.close()
+
+    @property
+    def media(self) -> tuple[MediaReport, ...]:
+        """What was taken in, known before the first piece."""
+        return tuple(medium.report for medium in self._media)
+
+    @property
+    def answer(self) -> Answer:
+        """The answer so far, whole once iteration has ended."""
+        return _answer(self._writing.results()[0], self._media, self._load_ms)
+
+
+def user_message(question: str, media: Sequence[Medium]) -> dict[str, Any]:
+    """One turn of the person: the media, then the question."""
+    content = [medium.content for medium in media]
+    return {"role": "user", "content": [*content, {"type": "text", "text": question}]}
+
+
+def _answer(written: Written, media: Sequence[Medium], load_ms: float) -> Answer:
+    read = sum(medium.read_ms for medium in media)
+    encode = sum(medium.encode_ms for medium in media)
+    timings = {
+        "load": load_ms,
+        "read": read,
+        "encode": encode,
+        "prefill": written.first_token_ms,
+        "first_token": read + encode + written.first_token_ms,
+        "decode": written.total_ms - written.first_token_ms,
+        "total": read + encode + written.total_ms,
+    }
+    return Answer(
+        written.text,
+        media=[medium.report for medium in media],
+        prompt_tokens=written.prompt_tokens,
+        reused_tokens=written.reused_tokens,
+        generated_tokens=len(written.token_ids),
+        finish_reason=written.finish_reason,
+        timings_ms={name: round(value, 3) for name, value in timings.items()},
+    )
