@@ -1,0 +1,1 @@
+"""The starter's own training: from nothing, on the made world, on a CPU or a GPU, seeded."""

@@ -1,0 +1,219 @@
+"""Scenes into training batches: one row is a clip with many questions that do not see each other."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from videollama2.media.sampling import uniform_indices
+from videollama2.processing.fbank import fbank
+from videollama2.scenes.drawing import draw_scene
+from videollama2.scenes.labels import SOUND_SLOTS, labels
+from videollama2.scenes.names import COLOURS, MOVEMENTS
+from videollama2.scenes.questions import Question, ask
+from videollama2.scenes.rendering import render_frames
+from videollama2.scenes.scene import Scene
+from videollama2.scenes.sounds import render_sound
+from videollama2.scenes.world import CLIP_SECONDS, World
+from videollama2.training.starter.parts import ASSISTANT, END, FRAME_PIXELS, NUM_FRAMES
+
+SLOTS = 4
+CELLS = 3
+FRAME_RATES = (8, 8, 8, 10, 12, 15, 24, 25, 30)
+IGNORED = -100
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B rows; Q text positions of all questions of a row, one after another.
+
+    `cell_words` (B, slots, cells, cells, words) marks the words that a video token should stand
+    near: things, movements and plates whose centre lies in it; `colour_hidden` (B, colours) marks
+    the background's colour, which no cell is asked about; `background` (B,) is its index.
+    """
+
+    frames: Tensor  # (B, T, H, W, 3) uint8
+    features: Tensor  # (B, F, M)
+    ids: Tensor  # (B, Q)
+    targets: Tensor  # (B, Q) next token where the answer is, else -100
+    segments: Tensor  # (B, Q) number of the question, -1 in padding
+    offsets: Tensor  # (B, Q) position within the question
+    things: Tensor  # (B, slots, cells, cells, things)
+    movements: Tensor  # (B, slots, cells, cells, movements)
+    plates: Tensor  # (B, slots, cells, cells, colours)
+    background: Tensor  # (B,)
+    sounds: Tensor  # (B, sound slots, sounds)
+    hide_video: Tensor  # (B,) bool
+    hide_audio: Tensor  # (B,) bool
+    kinds: tuple[tuple[str, ...], ...]  # each question's type, for reports
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same batch on a device."""
+        moved = {f.name: getattr(self, f.name) for f in fields(self)}
+        for name, value in moved.items():
+            if isinstance(value, Tensor):
+                moved[name] = value.to(device)
+        return Batch(**moved)
+
+
+def frame_times(frames_per_second: int) -> list[float]:
+    """When the frames that a reader samples from such a clip were drawn."""
+    total = round(CLIP_SECONDS * frames_per_second)
+    return [index / frames_per_second for index in uniform_indices(total, NUM_FRAMES)]
+
+
+def encode_questions(tokenizer: Any, questions: Sequence[Question]) -> dict[str, list[int]]:
+    """Ids, next-token targets on answers, segment numbers and offsets, end to end."""
+    if not questions:
+        return {"ids": [], "targets": [], "segments": [], "offsets": []}
+    assistant = tokenizer.convert_tokens_to_ids(ASSISTANT)
+    end = tokenizer.convert_tokens_to_ids(END)
+    row: dict[str, list[int]] = {"ids": [], "targets": [], "segments": [], "offsets": []}
+    texts = [question.text for question in questions] + [q.answer for q in questions]
+    encoded = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    for number in range(len(questions)):
+        prompt = [*encoded[number], assistant]
+        answer = [*encoded[len(questions) + number], end]
+        ids = [*prompt, *answer[:-1]]
+        row["ids"] += ids
+        row["targets"] += [IGNORED] * (len(prompt) - 1) + answer
+        row["segments"] += [number] * len(ids)
+        row["offsets"] += list(range(len(ids)))
+    return row
+
+
+def label_arrays(scene: Scene, world: World) -> dict[str, np.ndarray[Any, Any]]:
+    """One scene's encoder targets as arrays (see `Batch`)."""
+    colours = list(COLOURS)
+    label = labels(scene, world, SLOTS)
+    things = np.zeros((SLOTS, CELLS, CELLS, len(world.names)), np.float32)
+    movements = np.zeros((SLOTS, CELLS, CELLS, len(MOVEMENTS)), np.float32)
+    plates = np.zeros((SLOTS, CELLS, CELLS, len(colours)), np.float32)
+    for slot, seen in enumerate(label.things):
+        for thing in seen:
+            row = min(max(int(thing.y * CELLS), 0), CELLS - 1)
+            column = min(max(int(thing.x * CELLS), 0), CELLS - 1)
+            things[slot, row, column, world.index[thing.name]] = 1
+            movements[slot, row, column, MOVEMENTS.index(thing.movement)] = 1
+            if thing.plate is not None:
+                plates[slot, row, column, colours.index(thing.plate)] = 1
+    sounds = np.zeros((SOUND_SLOTS, len(world.sounding)), np.float32)
+    for slot, heard in enumerate(label.sounds):
+        for name in heard:
+            sounds[slot, world.sound_index[name]] = 1
+    return {
+        "things": things,
+        "movements": movements,
+        "plates": plates,
+        "background": np.array(colours.index(label.background)),
+        "sounds": sounds,
+    }
+
+
+@dataclass(frozen=True)
+class BatchMaker:
+    """Draws batches: batch `step` of a seed is always the same."""
+
+    world: World
+    tokenizer: Any
+    batch_size: int
+    questions: int = 8
+    split: str = "train"
+    hide: float = 0.1
+
+    def make(self, seed: Sequence[int], step: int) -> Batch:
+        """The batch of this step: whole clips with questions."""
+        rng = np.random.default_rng([*seed, step])
+        return self._stack([self._row(rng) for _ in range(self.batch_size)], rng)
+
+    def make_glimpses(self, seed: Sequence[int], step: int) -> Batch:
+        """A batch of two seconds' pictures each, all of the sound, and no questions.
+
+        For encoders: neighbouring seconds of a clip are much alike, so half of each of twice as
+        many clips teaches more at the same cost.
+        """
+        rng = np.random.default_rng([*seed, step])
+        rows: list[dict[str, Any]] = []
+        for _ in range(2 * self.batch_size):
+            slots = rng.choice(SLOTS, 2, replace=False)
+            rows.append(self._row(rng, sorted(int(slot) for slot in slots)))
+        return self._stack(rows, rng)
+
+    def _stack(self, rows: list[dict[str, Any]], rng: np.random.Generator) -> Batch:
+        longest = max(len(row["ids"]) for row in rows)
+        text = {
+            name: torch.tensor(
+                [row[name] + [fill] * (longest - len(row[name])) for row in rows]
+            )
+            for name, fill in (("ids", 0), ("targets", IGNORED), ("segments", -1), ("offsets", 0))
+        }
+        stacked = {
+            name: torch.from_numpy(np.stack([row[name] for row in rows]))
+            for name in ("frames", "things", "movements", "plates", "background", "sounds")
+        }
+        waveforms = torch.from_numpy(np.stack([row["waveform"] for row in rows]))
+        draw = rng.random(len(rows))
+        return Batch(
+            features=fbank(waveforms),
+            hide_video=torch.from_numpy(draw < self.hide),
+            hide_audio=torch.from_numpy((draw >= self.hide) & (draw < 2 * self.hide)),
+            kinds=tuple(row["kinds"] for row in rows),
+            **text,
+            **stacked,
+        )
+
+    def _row(self, rng: np.random.Generator, slots: list[int] | None = None) -> dict[str, Any]:
+        scene = draw_scene(self.world, rng)
+        times = frame_times(int(rng.choice(FRAME_RATES)))
+        arrays = label_arrays(scene, self.world)
+        questions: Sequence[Question] = ()
+        if slots is None:
+            questions = ask(scene, self.world, rng, count=self.questions, split=self.split)
+        else:
+            pair = NUM_FRAMES // SLOTS
+            times = [time for slot in slots for time in times[slot * pair : (slot + 1) * pair]]
+            for name in ("things", "movements", "plates"):
+                arrays[name] = arrays[name][slots]
+        return {
+            "frames": render_frames(scene, self.world, times, FRAME_PIXELS),
+            "waveform": render_sound(scene, self.world),
+            "kinds": tuple(question.kind for question in questions),
+            **encode_questions(self.tokenizer, questions),
+            **arrays,
+        }
+
+
+class _Steps(IterableDataset[Batch]):
+    def __init__(
+        self, maker: BatchMaker, seed: Sequence[int], first: int, last: int, glimpses: int
+    ) -> None:
+        super().__init__()
+        self.maker, self.seed = maker, seed
+        self.first, self.last, self.glimpses = first, last, glimpses
+
+    def __iter__(self) -> Iterator[Batch]:
+        info = torch.utils.data.get_worker_info()
+        offset, stride = (info.id, info.num_workers) if info is not None else (0, 1)
+        for step in range(self.first + offset, self.last, stride):
+            make = self.maker.make_glimpses if step < self.glimpses else self.maker.make
+            yield make(self.seed, step)
+
+
+def batches(
+    maker: BatchMaker, seed: Sequence[int], first: int, last: int, glimpses: int, workers: int
+) -> Iterator[Batch]:
+    """The batches of steps `first` to `last` - 1, drawn by `workers` processes ahead of use.
+
+    Steps before `glimpses` are `BatchMaker.make_glimpses`, the others `BatchMaker.make`.
+    """
+    loader = DataLoader(
+        _Steps(maker, seed, first, last, glimpses),
+        batch_size=None,
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+    )
+    return iter(loader)

@@ -1,0 +1,114 @@
+"""What the starter is made of: its tokenizer and its configuration."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from videollama2.model.config import VideoLlama2Config
+
+PAD, END, USER, ASSISTANT = "<|pad|>", "<|end|>", "<|user|>", "<|assistant|>"
+VIDEO, IMAGE, AUDIO = "<video>", "<image>", "<audio>"
+NUM_FRAMES = 8
+FRAME_PIXELS = 96
+CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if message['role'] == 'assistant' %}"
+    + ASSISTANT
+    + "{{ message['content'] }}"
+    + END
+    + "{% else %}"
+    + USER
+    + "{{ message['content'] }}"
+    "{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}" + ASSISTANT + "{% endif %}"
+)
+
+
+def build_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
+    """A byte-level BPE in which each word of `texts` is one token; any other text still encodes.
+
+    Text is lower-cased and line breaks become spaces, so a word has one form only.
+    """
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Sequence(  # pyright: ignore[reportAttributeAccessIssue]
+        [normalizers.Lowercase(), normalizers.Replace(Regex(r"\s+"), " ")]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)  # pyright: ignore[reportAttributeAccessIssue]
+    tokenizer.decoder = decoders.ByteLevel()  # pyright: ignore[reportAttributeAccessIssue]
+    trainer = trainers.BpeTrainer(
+        vocab_size=8192,  # never reached: merging ends when every word is whole
+        special_tokens=[PAD, END, USER, ASSISTANT, VIDEO, IMAGE, AUDIO],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(sorted(set(texts)), trainer)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        eos_token=END,
+        additional_special_tokens=[USER, ASSISTANT, VIDEO, IMAGE, AUDIO],
+        clean_up_tokenization_spaces=False,
+        padding_side="left",
+        model_max_length=2048,
+    )
+    fast.chat_template = CHAT_TEMPLATE
+    return fast
+
+
+def build_config(tokenizer: PreTrainedTokenizerFast, **text_changes: Any) -> VideoLlama2Config:
+    """About three million parameters: ViT, STC v35, BEATs-style encoder, MLP, Qwen2-style model."""
+    text = {
+        "model_type": "qwen2",
+        "hidden_size": 160,
+        "intermediate_size": 448,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 5,
+        "num_key_value_heads": 5,
+        "max_position_embeddings": 2048,
+        "vocab_size": len(tokenizer),
+        "tie_word_embeddings": True,
+        "initializer_range": 0.03,
+        "bos_token_id": None,
+        "eos_token_id": tokenizer.convert_tokens_to_ids(END),
+        "pad_token_id": tokenizer.convert_tokens_to_ids(PAD),
+        **text_changes,
+    }
+    vision = {
+        "model_type": "siglip_vision_model",
+        "hidden_size": 128,
+        "intermediate_size": 512,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "image_size": FRAME_PIXELS,
+        "patch_size": 16,
+        "vision_use_head": False,
+    }
+    audio = {
+        "hidden_size": 128,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "intermediate_size": 512,
+        "input_patch_size": 32,
+        "patch_embedding_size": 128,
+        "conv_pos": 16,
+        "conv_pos_groups": 4,
+        "num_buckets": 64,
+        "max_distance": 256,
+        "num_sound_classes": 0,
+        "layer_drop": 0.0,
+        "layerwise_gradient_decay": 1.0,
+    }
+    return VideoLlama2Config(
+        vision_config=vision,
+        text_config=text,
+        audio_config=audio,
+        connector_config={"connector_type": "stc_connector_v35", "depth": 1},
+        vision_feature_layer=-1,
+        num_frames=NUM_FRAMES,
+        media_mode="native",
+        video_token_id=tokenizer.convert_tokens_to_ids(VIDEO),
+        image_token_id=tokenizer.convert_tokens_to_ids(IMAGE),
+        audio_token_id=tokenizer.convert_tokens_to_ids(AUDIO),
+    )
