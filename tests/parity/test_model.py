@@ -1,0 +1,212 @@
+"""The model computes what the released code computed, stage by stage, on every recorded checkpoint.
+
+Tolerances: tensors 1e-4 absolute plus relative, tokens exactly, loss 1e-5, gradient norms 1e-3
+relative (float32 on a CPU).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from videollama2 import VideoLlama2ForConditionalGeneration
+from videollama2.checkpoints.names import to_released
+
+# What the recordings write where a medium stands, and whose place it is in ours.
+RELEASED_IDS = {-200: "image", -201: "video", -202: "audio"}
+IGNORED = -100
+GENERATED = 12
+
+
+class Recording:
+    """One released-layout checkpoint, loaded, beside what the released code computed with it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.model = VideoLlama2ForConditionalGeneration.from_pretrained(
+            folder, dtype=torch.float32
+        ).eval()
+        self.expected = load_file(folder / "expected.safetensors")
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return self.expected[name]
+
+    def features(self, row: dict[str, str]) -> list[tuple[str, torch.Tensor]]:
+        """(kind, tokens) of each stream of an item: {"video": input name, "audio": input name}."""
+        model, streams = self.model, []
+        if "video" in row:
+            video = model.get_video_features(self[row["video"]][None]).pooler_output[0]
+            streams.append(("video", video))
+        if "image" in row:
+            image = model.get_image_features(self[row["image"]]).pooler_output[0]
+            streams.append(("image", image))
+        if "audio" in row:
+            audio = model.get_audio_features(self[row["audio"]]).pooler_output[0]
+            streams.append(("audio", audio))
+        return streams
+
+    def batch(
+        self, ids: torch.Tensor, labels: torch.Tensor | None, rows: list[dict[str, str]]
+    ) -> dict[str, Any]:
+        """The rows as `forward` takes them: runs of placeholders, right padding, media tokens."""
+        features: dict[str, list[torch.Tensor]] = {}
+        expanded: list[torch.Tensor] = []
+        targets: list[torch.Tensor] = []
+        for number, row in enumerate(rows):
+            streams = self.features(row)
+            for kind, tokens in streams:
+                features.setdefault(f"{kind}_features", []).append(tokens)
+            run = torch.cat(
+                [
+                    torch.full((tokens.shape[0],), getattr(self.model.config, f"{kind}_token_id"))
+                    for kind, tokens in streams
+                ]
+            )
+            (place,) = (ids[number] < 0).nonzero()[0].tolist()
+            assert RELEASED_IDS[int(ids[number, place])] in row
+            expanded.append(torch.cat([ids[number, :place], run, ids[number, place + 1 :]]))
+            if labels is not None:
+                hidden = torch.full((len(run),), IGNORED)
+                given = labels[number]
+                targets.append(torch.cat([given[:place], hidden, given[place + 1 :]]))
+        pad = torch.nn.utils.rnn.pad_sequence
+        lengths = torch.tensor([len(row) for row in expanded])
+        inputs = {
+            "input_ids": pad(expanded, batch_first=True),
+            "attention_mask": (torch.arange(lengths.max()) < lengths[:, None]).long(),
+            **features,
+        }
+        if labels is not None:
+            inputs["labels"] = pad(targets, batch_first=True, padding_value=IGNORED)
+        return inputs
+
+    def question(self, name: str) -> dict[str, Any]:
+        """The inputs of a recorded question, `audio_video` being `video` with `fbank2`."""
+        row = {
+            "video": {"video": "video"},
+            "image": {"image": "image"},
+            "audio": {"audio": "fbank"},
+            "audio_video": {"video": "video", "audio": "fbank2"},
+        }[name]
+        return self.batch(self[f"{name}.input_ids"], None, [row])
+
+    def questions(self) -> list[str]:
+        names = ("video", "image", "audio", "audio_video")
+        return [name for name in names if f"{name}.input_ids" in self.expected]
+
+    @property
+    def hears(self) -> bool:
+        return self.model.config.audio_config is not None
+
+
+_LOADED: dict[Path, Recording] = {}
+
+
+@pytest.fixture
+def recording(variant: Path) -> Iterator[Recording]:
+    """Loaded once a variant; the tests of one variant need not stand together."""
+    if variant not in _LOADED:
+        _LOADED[variant] = Recording(variant)
+    _LOADED[variant].model.zero_grad(set_to_none=True)
+    yield _LOADED[variant]
+
+
+def close(actual: torch.Tensor, expected: torch.Tensor) -> None:
+    torch.testing.assert_close(actual, expected, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_each_stage(recording: Recording) -> None:
+    model = recording.model
+    video = recording["video"][None]
+    close(model.model.encode_frames(video)[0], recording["vision_features"])
+    close(model.get_video_features(video).pooler_output, recording["video_tokens"])
+    if "audio_features" in recording.expected:
+        close(model.model.audio_tower(recording["fbank"]), recording["audio_features"])
+        close(model.get_audio_features(recording["fbank"]).pooler_output, recording["audio_tokens"])
+        close(model.tag_sound(recording["fbank"]), recording["audio_tag_probabilities"])
+
+
+@torch.no_grad()
+def test_each_question(recording: Recording) -> None:
+    assert recording.questions()
+    for name in recording.questions():
+        inputs = recording.question(name)
+        ids = inputs["input_ids"]
+        items = {key.removesuffix("_features"): inputs[key] for key in inputs if "_features" in key}
+        close(recording.model.model.embed(ids, items), recording[f"{name}.inputs_embeds"])
+        close(recording.model(**inputs).logits, recording[f"{name}.logits"])
+
+
+@torch.no_grad()
+def test_generated_token_for_token(recording: Recording) -> None:
+    for name in recording.questions():
+        inputs = recording.question(name)
+        expected = recording[f"{name}.generated"]
+        output = recording.model.generate(
+            **inputs, do_sample=False, max_new_tokens=expected.shape[1], min_new_tokens=GENERATED
+        )
+        answer = output[:, inputs["input_ids"].shape[1] :]
+        assert answer.tolist() == expected.tolist(), name
+
+
+def test_training_batch(recording: Recording) -> None:
+    rows = [{"video": "video"}, {"video": "video2"}]
+    if recording.hears:
+        rows = [{"video": "video", "audio": "fbank"}, {"audio": "fbank2"}]
+    inputs = recording.batch(recording["batch.input_ids"], recording["batch.labels"], rows)
+    loss = recording.model(**inputs).loss
+    torch.testing.assert_close(loss, recording["batch.loss"][0], rtol=1e-5, atol=0.0)
+    loss.backward()
+    norms = {
+        to_released(name): parameter.grad.norm()
+        for name, parameter in recording.model.named_parameters()
+        if parameter.grad is not None
+    }
+    prefix = "batch.grad_norm."
+    recorded = [key.removeprefix(prefix) for key in recording.expected if key.startswith(prefix)]
+    assert recorded
+    for name in recorded:
+        torch.testing.assert_close(
+            norms[name],
+            recording[prefix + name][0],
+            rtol=1e-3,
+            atol=1e-7,
+            msg=lambda m, n=name: f"{n}: {m}",
+        )
+
+
+@torch.no_grad()
+def test_batched_generation_equals_one_by_one(recording: Recording) -> None:
+    """Unequal, mixed rows, left-padded together, give each row's own answer."""
+    names = recording.questions()
+    singles = [recording.question(name) for name in names]
+    cut = recording.question(names[0])  # a shorter question about the same medium
+    cut["input_ids"] = cut["input_ids"][:, :-5]
+    cut["attention_mask"] = cut["attention_mask"][:, :-5]
+    singles.append(cut)
+    settings = {"do_sample": False, "max_new_tokens": GENERATED, "min_new_tokens": GENERATED}
+    alone = [
+        recording.model.generate(**inputs, **settings)[:, inputs["input_ids"].shape[1] :]
+        for inputs in singles
+    ]
+    longest = max(inputs["input_ids"].shape[1] for inputs in singles)
+    together: dict[str, Any] = {"input_ids": [], "attention_mask": []}
+    for inputs in singles:
+        missing = longest - inputs["input_ids"].shape[1]
+        for key in ("input_ids", "attention_mask"):
+            together[key].append(torch.nn.functional.pad(inputs[key], (missing, 0)))
+        for key in inputs:
+            if key.endswith("_features"):
+                together.setdefault(key, []).extend(inputs[key])
+    batch = {
+        key: torch.cat(value) if key in ("input_ids", "attention_mask") else value
+        for key, value in together.items()
+    }
+    output = recording.model.generate(**batch, **settings)[:, longest:]
+    for row, expected in zip(output, alone, strict=True):
+        assert row.tolist() == expected[0].tolist()
