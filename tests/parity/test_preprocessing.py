@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from videollama2.media.audio import read_audio, read_waveform
 from videollama2.media.errors import NoAudioStreamError
 from videollama2.media.sampling import fps_indices, soundtrack_slices, uniform_indices
+from videollama2.media.video import read_video
 from videollama2.processing.fbank import fbank
 from videollama2.processing.pixels import PixelSettings, black_frame, to_pixels
 from videollama2.processing.sound import (
@@ -85,8 +87,6 @@ def test_soundtrack_slices_are_the_released_ones(preprocessing: Any) -> None:
 def test_pixels_of_a_clip_are_the_released_ones(
     clip_pixels_key: str, preprocessing: Any, media_folder: Path
 ) -> None:
-    from videollama2.media.video import read_video
-
     clip, tower, geometry, frames, *time_range = clip_pixels_key.split("|")
     start, end = (
         (float(s) for s in time_range[0].removesuffix("s").split("-"))
@@ -104,8 +104,6 @@ def test_pixels_of_a_clip_are_the_released_ones(
 def test_fbank_of_a_soundtrack_is_the_released_one(
     soundtrack_key: str, preprocessing: Any, media_folder: Path
 ) -> None:
-    from videollama2.media.audio import read_audio
-
     clip = soundtrack_key.split("|")[0]
     try:
         window = released_soundtrack_window(read_audio(str(media_folder / clip)).waveform)
@@ -118,8 +116,6 @@ def test_fbank_of_a_soundtrack_is_the_released_one(
 def test_fbank_of_a_real_sound_file_is_the_released_one(
     sound_file_key: str, preprocessing: Any, media_folder: Path
 ) -> None:
-    from videollama2.media.audio import read_waveform
-
     name = sound_file_key.split("|")[0]
     samples, rate = read_waveform(str(media_folder / name))
     found = fbank(torch.from_numpy(released_file_window(samples, rate)))[None]

@@ -57,20 +57,24 @@ class PixelSettings:
         Raises `ValueError` where the source asks for something this file does not do.
         """
         values = _as_dict(source)
-        if "settings" in values:  # our own sub-processors write the settings themselves
-            return cls.from_dict(values["settings"])
+        if "resize" in values:  # our own processors' files
+            return cls.from_dict(values)
         return cls(**_from_huggingface(values), geometry=geometry)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> PixelSettings:
-        """The inverse of `to_dict`; JSON's lists become tuples."""
-        triples: dict[str, Any] = {k: tuple(values[k]) for k in ("size", "image_mean", "image_std")}
-        return cls(**{**values, **triples})
+        """The inverse of `to_dict`; other keys are left alone."""
+        known: dict[str, Any] = {k: v for k, v in values.items() if k in cls.__dataclass_fields__}
+        known |= {k: tuple(known[k]) for k in ("image_mean", "image_std")}
+        known["size"] = _height_width(known["size"])
+        return cls(**known)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        lists = {k: list(getattr(self, k)) for k in ("size", "image_mean", "image_std")}
-        return {**asdict(self), **lists}
+        """Plain JSON values, the size as transformers writes it."""
+        height, width = self.size
+        size = {"height": height, "width": width}
+        means = {k: list(getattr(self, k)) for k in ("image_mean", "image_std")}
+        return {**asdict(self), **means, "size": size}
 
 
 def _as_dict(source: object) -> dict[str, Any]:

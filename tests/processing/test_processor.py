@@ -1,0 +1,322 @@
+"""Conversations with media -> inputs: counts, order, mixtures, errors, reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from videollama2.media.errors import NoAudioStreamError
+from videollama2.model.tokens import num_audio_tokens, num_image_tokens, num_video_tokens
+from videollama2.processing.fbank import num_fbank_frames
+from videollama2.processing.parts import AudioInput, VideoInput
+from videollama2.processing.processor import VideoLlama2Processor
+
+Make = Callable[..., VideoLlama2Processor]
+Config = Callable[..., Any]
+
+
+def frames(count: int, level: int = 100) -> np.ndarray:
+    return np.full((count, 40, 60, 3), level, dtype=np.uint8)
+
+
+def counted(processor: VideoLlama2Processor, ids: torch.Tensor) -> dict[str, int]:
+    return {kind: int((ids == i).sum()) for kind, i in processor.token_ids.items()}
+
+
+def runs(processor: VideoLlama2Processor, row: torch.Tensor) -> list[tuple[str, int]]:
+    """The placeholder runs of a row in order: (kind, length)."""
+    kind_of = {token_id: kind for kind, token_id in processor.token_ids.items()}
+    found: list[tuple[str, int]] = []
+    before = None
+    for token in row.tolist():
+        if token in kind_of:
+            if before == token:
+                found[-1] = (found[-1][0], found[-1][1] + 1)
+            else:
+                found.append((kind_of[token], 1))
+        before = token
+    return found
+
+
+def talk(*parts: Any) -> list[dict[str, Any]]:
+    content = [{"type": "text", "text": p} if isinstance(p, str) else p for p in parts]
+    return [{"role": "user", "content": content}]
+
+
+def ask(processor: VideoLlama2Processor, *conversations: Any, **options: Any) -> Any:
+    batch = conversations[0] if len(conversations) == 1 else list(conversations)
+    return processor.apply_chat_template(
+        batch, tokenize=True, return_dict=True, add_generation_prompt=True, **options
+    )
+
+
+def test_each_medium_becomes_as_many_placeholders_as_the_model_makes_tokens(
+    processor: VideoLlama2Processor, make_config: Config, clip: Path, sound_file: Path
+) -> None:
+    config = make_config()
+    inputs = processor(
+        text="<video> <image> <audio>",
+        videos=VideoInput(str(clip), sound=False),
+        images=frames(1)[0],
+        audio=str(sound_file),
+    )
+    assert counted(processor, inputs["input_ids"]) == {
+        "video": num_video_tokens(config, 4),
+        "image": num_image_tokens(config),
+        "audio": num_audio_tokens(config.audio_config, num_fbank_frames(24_000)),
+    }
+    assert inputs["pixel_values_videos"].shape == (1, 4, 3, 56, 56)
+    assert inputs["pixel_values"].shape == (1, 3, 56, 56)
+    assert inputs["input_features"].shape == (1, num_fbank_frames(24_000), 128)
+    assert "input_features_mask" not in inputs
+
+
+@pytest.mark.parametrize(
+    "connector", ["stc_connector", "stc_connector_v35", "stp_connector", "spatial_conv", "linear"]
+)
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 8])
+def test_counts_follow_connector_and_frames(
+    make_processor: Make, make_config: Config, connector: str, count: int
+) -> None:
+    changes = {"connector_config": {"connector_type": connector}}
+    processor, config = make_processor(**changes), make_config(**changes)
+    inputs = processor(text="<video>", videos=frames(count))
+    shown = inputs["pixel_values_videos"].shape[1]
+    doubled = count == 1 and connector in ("stc_connector_v35", "stp_connector")
+    assert shown == (2 if doubled else count)
+    assert counted(processor, inputs["input_ids"])["video"] == num_video_tokens(config, shown)
+    assert bool(inputs.reports[0].notes) == doubled
+    assert inputs.reports[0].frames == count
+
+
+def test_an_audio_visual_video_is_its_video_run_followed_by_its_audio_run(
+    processor: VideoLlama2Processor, clip: Path
+) -> None:
+    inputs = ask(processor, talk({"type": "video", "path": str(clip)}, "What is heard?"))
+    video, audio = 2 * 2 * 2, (num_fbank_frames(32_000) // 16) * 8
+    assert runs(processor, inputs["input_ids"][0]) == [("video", video), ("audio", audio)]
+    report = inputs.reports[0]
+    assert (report.path, report.kind, report.frames) == (str(clip), "video", 4)
+    assert report.sound_s == pytest.approx(2.0, abs=0.01)
+    assert report.duration_s == pytest.approx(2.0, abs=0.11)
+
+
+def test_any_order_and_mixture_in_one_batch_keeps_features_in_the_texts_order(
+    processor: VideoLlama2Processor, clip: Path, sound_file: Path
+) -> None:
+    video = {"type": "video", "path": str(clip)}
+    sound = {"type": "audio", "path": str(sound_file)}
+    picture = {"type": "image", "image": frames(1)[0]}
+    rows = [
+        talk(sound, "and", video, "?"),
+        talk("no media at all"),
+        talk(picture, picture, {"type": "video", "video": frames(6)}, "?"),
+        talk({**video, "sound": False}, sound),
+    ]
+    together = ask(processor, *rows)
+    alone = [ask(processor, row) for row in rows]
+    kinds = [[kind for kind, _ in runs(processor, row)] for row in together["input_ids"]]
+    # Two images side by side differ by the newline between them.
+    assert kinds == [
+        ["audio", "video", "audio"],
+        [],
+        ["image", "image", "video"],
+        ["video", "audio"],
+    ]
+    for index, one in enumerate(alone):
+        kept = together["attention_mask"][index].bool()
+        assert torch.equal(together["input_ids"][index][kept], one["input_ids"][0])
+    videos = [v for one in alone for v in one.get("pixel_values_videos", [])]
+    assert all(
+        torch.equal(a, b) for a, b in zip(together["pixel_values_videos"], videos, strict=True)
+    )
+    sounds = [f for one in alone for f in unpadded(one)]
+    for found, wanted in zip(unpadded(together), sounds, strict=True):
+        assert torch.equal(found, wanted)
+    assert [r.kind for r in together.reports] == [
+        *("audio", "video"),
+        *("image", "image", "video"),
+        *("video", "audio"),
+    ]
+
+
+def unpadded(inputs: Any) -> list[torch.Tensor]:
+    features = inputs.get("input_features", [])
+    mask = inputs.get("input_features_mask")
+    return [f if mask is None else f[mask[i].bool()] for i, f in enumerate(features)]
+
+
+def test_videos_of_unequal_length_come_as_a_list(processor: VideoLlama2Processor) -> None:
+    inputs = processor(text=["<video>", "<video>"], videos=[frames(4), frames(6)])
+    assert [len(video) for video in inputs["pixel_values_videos"]] == [4, 6]
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_padding_side(processor: VideoLlama2Processor, side: str) -> None:
+    inputs = processor(text=["a", "abc"], padding_side=side)
+    wanted = [0, 0, 1] if side == "left" else [1, 0, 0]
+    assert inputs["attention_mask"].tolist() == [wanted, [1, 1, 1]]
+    pad = inputs["input_ids"][0][inputs["attention_mask"][0] == 0]
+    assert set(pad.tolist()) == {processor.tokenizer.pad_token_id}
+
+
+@pytest.mark.parametrize(
+    ("text", "media", "said"),
+    [
+        ("<video><video>", {"videos": [frames(4)]}, "video: 1 given, but the texts hold 2 <video>"),
+        ("no media", {"images": [frames(1)[0]]}, "image: 1 given, but the texts hold 0 <image>"),
+        ("<audio>", {}, "audio: 0 given, but the texts hold 1 <audio>"),
+    ],
+)
+def test_a_mismatch_says_which(
+    processor: VideoLlama2Processor, text: str, media: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        processor(text=text, **media)
+
+
+def test_a_placeholder_written_in_a_message_is_refused(processor: VideoLlama2Processor) -> None:
+    with pytest.raises(ValueError, match="'<video>'"):
+        ask(processor, talk("what does <video> mean?"))
+    with pytest.raises(ValueError, match="'<audio>'"):
+        ask(processor, [{"role": "user", "content": "<audio>"}])
+
+
+def test_released_mode_without_a_soundtrack_hears_silence(
+    released: VideoLlama2Processor, silent_clip: Path
+) -> None:
+    inputs = ask(released, talk({"type": "video", "path": str(silent_clip)}, "?"))
+    assert runs(released, inputs["input_ids"][0]) == [("video", 8), ("audio", 1496)]
+    assert inputs["input_features"].shape == (1, 2998, 128)
+    assert float(inputs["input_features"].max()) == pytest.approx(np.log(2.0**-23))
+    assert inputs.reports[0].sound_s == 0.0
+    assert "silence" in " ".join(inputs.reports[0].notes)
+
+
+def test_native_mode_without_a_soundtrack_has_no_run(
+    processor: VideoLlama2Processor, silent_clip: Path
+) -> None:
+    inputs = ask(processor, talk({"type": "video", "path": str(silent_clip)}, "?"))
+    assert runs(processor, inputs["input_ids"][0]) == [("video", 8)]
+    assert "input_features" not in inputs
+    assert inputs.reports[0].sound_s == 0.0
+
+
+@pytest.mark.parametrize("mode", ["native", "released"])
+def test_sound_asked_of_a_silent_clip_is_an_error(
+    make_processor: Make, silent_clip: Path, mode: str
+) -> None:
+    with pytest.raises(NoAudioStreamError, match=silent_clip.name):
+        make_processor(media_mode=mode).load_media(VideoInput(str(silent_clip), sound=True))
+
+
+def test_a_model_without_ears_leaves_sound_out_or_says_so(make_processor: Make, clip: Path) -> None:
+    deaf = make_processor(audio_config=None)
+    assert deaf.load_media(VideoInput(str(clip))).features is None
+    with pytest.raises(ValueError, match="no audio branch"):
+        deaf.load_media(VideoInput(str(clip), sound=True))
+    with pytest.raises(ValueError, match="no audio branch"):
+        deaf.load_media(AudioInput(str(clip)))
+
+
+def test_released_windows_are_thirty_seconds_whatever_the_clip(
+    released: VideoLlama2Processor, clip: Path, sound_file: Path
+) -> None:
+    inputs = released(text="<video><audio>", videos=str(clip), audio=str(sound_file))
+    assert inputs["input_features"].shape == (2, 2998, 128)
+    assert counted(released, inputs["input_ids"])["audio"] == 2 * 1496
+    assert [round(r.sound_s, 2) for r in inputs.reports] == [2.0, 1.5]
+
+
+def test_released_mode_fills_short_clips_with_black_and_cuts_long_ones(
+    released: VideoLlama2Processor,
+) -> None:
+    short = released.load_media(VideoInput(frames(3)))
+    assert short.pixels is not None
+    assert short.pixels.shape[0] == 4
+    assert torch.all(short.pixels[3] == -1.0)
+    assert "black" in short.report.notes[0]
+    long = released.load_media(VideoInput(frames(40)))
+    assert long.pixels is not None
+    assert long.pixels.shape[0] == 32
+
+
+def test_start_and_end_cut_picture_and_sound(processor: VideoLlama2Processor, clip: Path) -> None:
+    loaded = processor.load_media({"type": "video", "path": str(clip), "start": 0.5, "end": 1.5})
+    assert loaded.report.sound_s == pytest.approx(1.0)
+    whole = processor.load_media({"type": "video", "path": str(clip)})
+    assert whole.pixels is not None
+    assert loaded.pixels is not None
+    assert not torch.equal(whole.pixels, loaded.pixels)
+
+
+def test_a_sound_longer_than_the_window_is_cut_and_said(processor: VideoLlama2Processor) -> None:
+    samples = np.zeros(31 * 16_000, dtype=np.float32)
+    loaded = processor.load_media(AudioInput(samples))
+    assert loaded.report.sound_s == 30.0
+    assert loaded.report.notes == ("Only the first 30 s of 31.0 s of sound are heard.",)
+    assert processor.counter.audio(2998) == 1496
+
+
+def test_reading_is_deterministic(processor: VideoLlama2Processor, clip: Path) -> None:
+    first, second = (processor.load_media(VideoInput(str(clip))) for _ in range(2))
+    assert first.pixels is not None
+    assert second.pixels is not None
+    assert torch.equal(first.pixels, second.pixels)
+    assert first.features is not None
+    assert second.features is not None
+    assert torch.equal(first.features, second.features)
+
+
+def test_loaded_media_stand_in_any_number_of_conversations(
+    processor: VideoLlama2Processor, clip: Path
+) -> None:
+    loaded = processor.load_media(VideoInput(str(clip)))
+    clip.unlink()
+    first = ask(processor, talk({"type": "video", "video": loaded}, "What?"))
+    turn = [
+        *talk({"type": "video", "video": loaded}, "What?"),
+        {"role": "assistant", "content": "A tone."},
+        {"role": "user", "content": "Which?"},
+    ]
+    second = ask(processor, turn)
+    assert runs(processor, first["input_ids"][0]) == runs(processor, second["input_ids"][0])
+    same = len("[user]")
+    assert torch.equal(first["input_ids"][0, :same], second["input_ids"][0, :same])
+
+
+def test_text_is_encoded_piece_by_piece_around_the_placeholders(
+    processor: VideoLlama2Processor,
+) -> None:
+    inputs = processor(text="ab<image>cd", images=frames(1)[0])
+    encode = processor.tokenizer.encode
+    image = [processor.image_token_id] * 8
+    assert inputs["input_ids"][0].tolist() == [*encode("ab"), *image, *encode("cd")]
+
+
+def test_without_tokenize_the_text_comes_back_and_nothing_is_read(
+    processor: VideoLlama2Processor,
+) -> None:
+    message = talk({"type": "video", "path": "/nowhere.mp4"}, "What?")
+    text = processor.apply_chat_template(message, add_generation_prompt=True)
+    assert text == "[user]<video>\nWhat?[end][assistant]"
+    assert processor.apply_chat_template([message, message])[1] == "[user]<video>\nWhat?[end]"
+
+
+def test_unknown_options_and_truncation_are_refused(processor: VideoLlama2Processor) -> None:
+    with pytest.raises(TypeError, match="colour"):
+        processor(text="a", colour="red")
+    with pytest.raises(ValueError, match="truncation"):
+        processor(text="a", truncation=True, text_kwargs={"max_length": 2})
+    with pytest.raises(ValueError, match="neither text nor media"):
+        processor()
+
+
+def test_media_alone_give_their_tensors(processor: VideoLlama2Processor) -> None:
+    inputs = processor(videos=frames(4))
+    assert set(inputs) == {"pixel_values_videos"}
