@@ -211,17 +211,35 @@ class VideoLlama2Config(PreTrainedConfig):
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """The config as a dict of ours; a flat released one is upgraded."""
         config, rest = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
-        if is_released(config):
-            path = Path(pretrained_model_name_or_path)
-            folder = path if path.is_dir() else path.parent if path.is_file() else None
-            config = upgrade_config(config, folder)
-        return config, rest
+        return _upgraded(config, pretrained_model_name_or_path), rest
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """A config from our dict or a released flat one (AutoConfig reads the file by itself)."""
+        config = _upgraded(config_dict, kwargs.get("name_or_path"))
+        parent: Any = super()
+        return parent.from_dict(config, **kwargs)
+
+
+def _upgraded(config: dict[str, Any], place: str | os.PathLike[str] | None) -> dict[str, Any]:
+    """`config` nested; `place` is the checkpoint's folder or config file, or a hub id."""
+    if not is_released(config):
+        return config
+    path = None if place is None else Path(place)
+    if path is not None and path.is_file():
+        path = path.parent
+    return upgrade_config(config, path if path is not None and path.is_dir() else None)
 
 
 def register_released_model_types() -> None:
-    """Let AutoConfig take the released families' `model_type`s as ours."""
+    """Let AutoConfig take the released families' `model_type`s; it then gives configs of ours."""
+
+    def from_dict(_: type, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        return VideoLlama2Config.from_dict(config_dict, **kwargs)
+
     for model_type in RELEASED_MODEL_TYPES:
         if model_type == VideoLlama2Config.model_type:
             continue
-        alias = type("VideoLlama2Config", (VideoLlama2Config,), {"model_type": model_type})
+        members: dict[str, Any] = {"model_type": model_type, "from_dict": classmethod(from_dict)}
+        alias = type("VideoLlama2Config", (VideoLlama2Config,), members)
         AutoConfig.register(model_type, alias, exist_ok=True)
