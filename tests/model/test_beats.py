@@ -64,7 +64,10 @@ def test_weight_norm_epsilon_is_the_released_one() -> None:
     expected = torch.nn.functional.conv1d(x.double(), weight, padding=2, groups=2)[..., :-1]
     torch.testing.assert_close(conv(x).double(), expected, atol=1e-6, rtol=1e-5)
     plain = torch.nn.functional.conv1d(
-        x.double(), conv.weight_g.double() * v / v.norm(dim=(0, 1), keepdim=True), padding=2, groups=2
+        x.double(),
+        conv.weight_g.double() * v / v.norm(dim=(0, 1), keepdim=True),
+        padding=2,
+        groups=2,
     )[..., :-1]
     assert not torch.allclose(conv(x).double(), plain, rtol=1e-2)
 

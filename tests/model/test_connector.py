@@ -35,9 +35,7 @@ def test_every_type_gives_the_tokens_it_promises(kind: str, vision: int, width: 
 def test_item_does_not_depend_on_its_neighbours(kind: str) -> None:
     connector = build_connector(kind, 8, 12).eval()
     frames = torch.randn(3, 4, 16, 8)
-    torch.testing.assert_close(
-        connector(frames)[1:2], connector(frames[1:2]), atol=1e-5, rtol=1e-5
-    )
+    torch.testing.assert_close(connector(frames)[1:2], connector(frames[1:2]), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
