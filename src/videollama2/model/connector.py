@@ -23,7 +23,7 @@ class ChannelLayerNorm(nn.LayerNorm):
     def __init__(self, channels: int) -> None:
         super().__init__(channels, eps=NORM_EPS)
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (torch's own name)
+    def forward(self, input: Tensor) -> Tensor:
         return super().forward(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
@@ -146,14 +146,14 @@ class MeanMlpConnector(nn.Sequential):
     def __init__(self, depth: int, vision_hidden_size: int, hidden_size: int) -> None:
         super().__init__(*mlp(depth, vision_hidden_size, hidden_size))
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (torch's own name)
+    def forward(self, input: Tensor) -> Tensor:
         return super().forward(_as_patches(input).mean(1))
 
 
 class MeanLinearConnector(nn.Linear):
     """`linear`: the mean over time, then one linear layer. (B, T, N, C) -> (B, N, D)."""
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (torch's own name)
+    def forward(self, input: Tensor) -> Tensor:
         return super().forward(_as_patches(input).mean(1))
 
 

@@ -37,8 +37,15 @@ def build_vision_tower(vision_config: Any, feature_layer: int) -> nn.Module:
     trunk = getattr(tower, "vision_model", tower)
     for name in _AFTER_LAST_LAYER:
         if isinstance(getattr(trunk, name, None), nn.Module):
-            setattr(trunk, name, nn.Identity())
+            setattr(trunk, name, _Unread())
     return tower
+
+
+class _Unread(nn.Module):
+    """Stands where a norm or head would run that nobody reads."""
+
+    def forward(self, hidden: Tensor, *_: Any, **__: Any) -> Tensor:
+        return hidden
 
 
 def patch_features(
