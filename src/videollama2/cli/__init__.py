@@ -1,1 +1,1 @@
-"""The cli room."""
+"""The command line. Files here import nothing heavy: models are loaded inside the commands."""

@@ -1,0 +1,62 @@
+"""`videollama2 convert SRC DST`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from videollama2.cli.console import exit_codes, note, settle_output, working
+
+EXAMPLES = """
+[bold]Examples[/bold]
+
+  videollama2 convert DAMO-NLP-SG/VideoLLaMA2-7B-16F ./videollama2-7b-16f
+
+  videollama2 convert ./mine ./mine-released --to released --max-shard-size 2GB
+
+  videollama2 convert ./lora-result ./merged --language-model mistralai/Mistral-7B-Instruct-v0.2
+"""
+
+
+class Target(StrEnum):
+    """The layout to write."""
+
+    native = "native"
+    released = "released"
+
+
+_ELSEWHERE = "Where parts come from that SRC does not hold"
+
+
+def convert(
+    src: Annotated[str, typer.Argument(help="A checkpoint of any layout: a folder or a hub id.")],
+    dst: Annotated[str, typer.Argument(help="A new folder.")],
+    to: Annotated[Target, typer.Option(help="Our layout, or the released one.")] = Target.native,
+    max_shard_size: Annotated[str, typer.Option(help="Largest file, such as 5GB.")] = "5GB",
+    language_model: Annotated[
+        str | None, typer.Option(help="A folder or hub id.", rich_help_panel=_ELSEWHERE)
+    ] = None,
+    vision_tower: Annotated[
+        str | None, typer.Option(help="A folder or hub id.", rich_help_panel=_ELSEWHERE)
+    ] = None,
+    audio_tower: Annotated[
+        str | None, typer.Option(help="A BEATs file.", rich_help_panel=_ELSEWHERE)
+    ] = None,
+) -> None:
+    """Write a checkpoint in another layout, bit for bit; adapters are merged."""
+    with exit_codes():
+        settle_output()
+        with working(f"converting {src}"):
+            from videollama2.checkpoints import export
+            from videollama2.checkpoints.gather import Elsewhere
+
+            folder = export.convert(
+                src,
+                dst,
+                to.value,
+                max_shard_size,
+                elsewhere=Elsewhere(language_model, vision_tower, audio_tower),
+            )
+        note(f"{folder}: written, {to.value} layout")
