@@ -2,14 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
+import accelerate
+import accelerate.utils as accelerate_utils
 import torch
-from accelerate import dispatch_model, infer_auto_device_map
-from accelerate.utils import get_balanced_memory
 from torch import nn
 
 from videollama2.checkpoints.errors import CheckpointError
+from videollama2.checkpoints.modules import tensors_held
+
+_accelerate: Any = accelerate  # untyped
+_utils: Any = accelerate_utils
 
 DeviceMap = str | int | torch.device | Mapping[str, Any] | None
 
@@ -31,13 +35,12 @@ class Placement:
 
     def finish(self, model: nn.Module) -> None:
         """Move what is not loaded (buffers) and, over several devices, hook the model up."""
-        for module_name, module in model.named_modules():
-            for leaf, buffer in module.named_buffers(recurse=False):
-                device = self.device_of(f"{module_name}.{leaf}" if module_name else leaf)
-                setattr(module, leaf, buffer.to(device))
+        for held in list(tensors_held(model)):
+            if held.is_buffer:
+                setattr(held.module, held.leaf, held.value.to(self.device_of(held.name)))
         if len(set(self.devices.values())) > 1:
             # accelerate moves activations between the modules' devices from then on.
-            dispatch_model(model, device_map=cast("Any", dict(self.devices)))
+            _accelerate.dispatch_model(model, device_map=dict(self.devices))
 
 
 def place(
@@ -68,8 +71,8 @@ def _automatic(model: nn.Module, dtype: torch.dtype) -> Placement:
     if torch.cuda.device_count() == 1:
         return Placement({"": torch.device("cuda", 0)})
     together = sorted(getattr(model, "_no_split_modules", None) or [])
-    memory = get_balanced_memory(model, dtype=dtype, no_split_module_classes=together)
-    inferred = infer_auto_device_map(
+    memory: Any = _utils.get_balanced_memory(model, dtype=dtype, no_split_module_classes=together)
+    inferred: dict[str, Any] = _accelerate.infer_auto_device_map(
         model, max_memory=memory, no_split_module_classes=together, dtype=dtype
     )
     return Placement({name: _device(value) for name, value in inferred.items()})

@@ -3,7 +3,7 @@
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -78,7 +78,7 @@ def _check_target(target: Path) -> None:
 
 
 @contextmanager
-def _written_whole(target: Path) -> Iterator[Path]:
+def _written_whole(target: Path) -> Generator[Path]:
     """A folder to write into that becomes `target` at the end, and vanishes if anything fails."""
     target.parent.mkdir(parents=True, exist_ok=True)
     folder = target.parent / f".{target.name}.{secrets.token_hex(4)}.partial"
@@ -168,9 +168,8 @@ def _experts(name: str, whole: StoredTensor) -> Iterator[tuple[str, StoredTensor
     for index in range(experts):
         for half, matrix in enumerate(matrices):
             offset = whole.offset + (index * len(matrices) + half) * size
-            held = (
-                None if whole.held is None else whole.held[index].unflatten(0, (-1, shape[0]))[half]
-            )
+            rows_of = slice(half * shape[0], (half + 1) * shape[0])
+            held = None if whole.held is None else whole.held[index][rows_of]
             part = replace(whole, shape=shape, offset=offset, held=held)
             yield f"{stem}.{index}.{matrix}.weight", part
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from accelerate import init_empty_weights
@@ -22,6 +22,7 @@ from videollama2.checkpoints.fit import Fit, Piece, fit
 from videollama2.checkpoints.gather import Elsewhere, Gathered, gather
 from videollama2.checkpoints.locate import HubOptions, Layout, find_layout
 from videollama2.checkpoints.lora import LowRank
+from videollama2.checkpoints.modules import stored_names, tensors_held
 from videollama2.checkpoints.names import canonical, to_released
 from videollama2.checkpoints.processor import load_processor
 from videollama2.checkpoints.unused import check_twins, known_unused
@@ -81,7 +82,8 @@ def load_model(
     _set_dtype(config, chosen)
     model.name_or_path = str(name_or_path)
     if (gathered.folder / "generation_config.json").is_file():
-        model.generation_config = GenerationConfig.from_pretrained(gathered.folder)
+        defaults: Any = GenerationConfig
+        model.generation_config = defaults.from_pretrained(gathered.folder)
     return model.eval()
 
 
@@ -120,7 +122,7 @@ def empty_model(config: VideoLlama2Config) -> VideoLlama2ForConditionalGeneratio
 
 def model_config(gathered: Gathered) -> VideoLlama2Config:
     """The config object of a checkpoint."""
-    return cast("VideoLlama2Config", VideoLlama2Config.from_dict(gathered.config))  # pyright: ignore[reportUnknownMemberType]
+    return VideoLlama2Config.from_dict(gathered.config)  # pyright: ignore[reportUnknownMemberType]
 
 
 def fit_model(model: VideoLlama2ForConditionalGeneration, gathered: Gathered) -> Fit:
@@ -154,18 +156,16 @@ def _slots(model: nn.Module) -> dict[str, _Slot]:
     """Everything to fill, by canonical name; shared parameters once, under their first name."""
     slots: dict[str, _Slot] = {}
     seen: dict[int, _Slot] = {}
-    stored = set(model.state_dict(keep_vars=True))
-    for module_name, module in model.named_modules():
-        own = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
-        for leaf, value in own:
-            name = f"{module_name}.{leaf}" if module_name else leaf
-            if name not in stored:
-                continue
-            if id(value) in seen:
-                seen[id(value)].places.append((module, leaf))
-                continue
-            slot = _Slot(value, [(module, leaf)], name)
-            seen[id(value)] = slots[canonical(name)] = slot
+    stored = stored_names(model)
+    for held in tensors_held(model):
+        if held.name not in stored:
+            continue
+        place_of = (held.module, held.leaf)
+        if id(held.value) in seen:
+            seen[id(held.value)].places.append(place_of)
+            continue
+        slot = _Slot(held.value, [place_of], held.name)
+        seen[id(held.value)] = slots[canonical(held.name)] = slot
     return slots
 
 
@@ -200,7 +200,8 @@ def _read_piece(piece: Piece, value: Tensor, change: LowRank | None) -> None:
     if piece.expert is not None:
         value = value[piece.expert]
         if piece.half is not None:
-            value = value.unflatten(0, (2, -1))[piece.half]
+            rows = value.shape[0] // 2
+            value = value[piece.half * rows : (piece.half + 1) * rows]
     if change is None:
         piece.stored.read_into(value)
     else:
@@ -226,7 +227,7 @@ def _choose_dtype(
         said = config.dtype
         stored = (part.dtype for part in gathered.tensors.values())
         first = next((one for one in stored if one.is_floating_point), torch.float32)
-        dtype = first if said is None else cast("torch.dtype | str", said)
+        dtype = first if said is None else said
     chosen = getattr(torch, dtype.removeprefix("torch."), None) if isinstance(dtype, str) else dtype
     if not isinstance(chosen, torch.dtype) or not chosen.is_floating_point:
         raise CheckpointError("dtype", f"{dtype!r} is no float type", "Use float32 or bfloat16")

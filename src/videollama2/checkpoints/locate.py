@@ -66,10 +66,11 @@ def _fetch(repository: str, hub: HubOptions) -> Path:
 
 def _download(repository: str, hub: HubOptions, patterns: tuple[str, ...]) -> Path:
     try:
-        from huggingface_hub import snapshot_download
+        import huggingface_hub
 
+        hub_client: Any = huggingface_hub
         return Path(
-            snapshot_download(
+            hub_client.snapshot_download(
                 repository,
                 revision=hub.revision,
                 cache_dir=hub.cache_dir,

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from transformers import AutoTokenizer
 
@@ -44,12 +44,9 @@ def load_processor(
     parts = (None if part is None else str(part) for part in (language_model, vision_tower))
     elsewhere = Elsewhere(*parts, hub=hub)
     folder = find_folder(os.fspath(name_or_path), hub)
-    config = cast(
-        "VideoLlama2Config",
-        VideoLlama2Config.from_dict(checkpoint_config(folder, elsewhere)),  # pyright: ignore[reportUnknownMemberType]
-    )
+    config = VideoLlama2Config.from_dict(checkpoint_config(folder, elsewhere))  # pyright: ignore[reportUnknownMemberType]
     if (folder / PROCESSOR_CONFIG).is_file() and layout_of(folder) == "native":
-        saved = cast("VideoLlama2Processor", VideoLlama2Processor.from_pretrained(folder))  # pyright: ignore[reportUnknownMemberType]
+        saved = VideoLlama2Processor.from_pretrained(folder)  # pyright: ignore[reportUnknownMemberType]
         settle_token_ids(saved.tokenizer, config)
         return saved
     tokenizer = _load_tokenizer(_tokenizer_folder(folder, elsewhere))
@@ -79,8 +76,9 @@ def _tokenizer_folder(folder: Path, elsewhere: Elsewhere) -> Path:
 
 
 def _load_tokenizer(folder: Path) -> Any:
+    tokenizers: Any = AutoTokenizer
     try:
-        return AutoTokenizer.from_pretrained(folder)  # pyright: ignore[reportUnknownMemberType]
+        return tokenizers.from_pretrained(folder)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(

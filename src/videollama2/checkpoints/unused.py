@@ -7,11 +7,14 @@ layers and stores it once a layer. Both belong to the checkpoint; `convert` keep
 
 import re
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
+from torch import nn
 from transformers import AutoModel
 
 from videollama2.checkpoints.errors import CheckpointError
+from videollama2.checkpoints.modules import tensors_held
 from videollama2.checkpoints.names import canonical
 from videollama2.checkpoints.weights import StoredTensor
 from videollama2.model.config import VideoLlama2Config
@@ -26,11 +29,12 @@ _TIED = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
 
 def known_unused(config: VideoLlama2Config) -> Callable[[str, StoredTensor], bool]:
     """A judge of stored tensors that no parameter of the model takes (our names)."""
+    models: Any = AutoModel
     with torch.device("meta"):
-        whole = AutoModel.from_config(config.vision_config)
+        whole: nn.Module = models.from_config(config.vision_config)
     tower = {
-        canonical(f"model.vision_tower.{name}"): tuple(value.shape)
-        for name, value in whole.state_dict().items()
+        canonical(f"model.vision_tower.{held.name}"): tuple(held.value.shape)
+        for held in tensors_held(whole)
     }
     tied = bool(getattr(config.text_config, "tie_word_embeddings", False))
 

@@ -18,6 +18,7 @@ from typing import Any, cast
 import torch
 
 from videollama2.checkpoints.errors import CheckpointError
+from videollama2.checkpoints.modules import raw_bytes
 
 DTYPES = {
     "BOOL": torch.bool,
@@ -96,8 +97,7 @@ class StoredTensor:
             CheckpointError: the file ends before the tensor does.
         """
         if self.held is not None:
-            flat = self.held.contiguous().view(-1).view(torch.uint8)
-            yield memoryview(flat.numpy())
+            yield raw_bytes(self.held.contiguous())
             return
         buffer = torch.empty(min(_BUFFER, self.nbytes), dtype=torch.uint8)
         with self.path.open("rb", buffering=0) as file:
@@ -105,7 +105,7 @@ class StoredTensor:
             for start in range(0, self.nbytes, _BUFFER):
                 part = buffer[: self.nbytes - start]
                 self._read_bytes(file, part)
-                yield memoryview(part.numpy())
+                yield raw_bytes(part)
 
     def _read_converting(self, file: RawIOBase, flat: torch.Tensor) -> None:
         step = _BUFFER // self.dtype.itemsize
@@ -118,7 +118,7 @@ class StoredTensor:
             flat[start : start + step].copy_(part)
 
     def _read_bytes(self, file: RawIOBase, flat: torch.Tensor) -> None:
-        target = memoryview(flat.view(torch.uint8).numpy())
+        target = raw_bytes(flat)
         done = 0
         while done < len(target):
             count = file.readinto(target[done:])
@@ -224,7 +224,7 @@ def _open_pickle(path: Path) -> dict[str, StoredTensor]:
             return _held(_tensors_of(load_pickle(path, "cpu"), path), path)
         if start is None:
             return _held(tensors, path)
-        offset = int(start) + tensor.storage_offset() * tensor.element_size()
+        offset = int(start) + int(tensor.storage_offset()) * tensor.element_size()
         if offset + tensor.numel() * tensor.element_size() > size:
             raise CheckpointError(path, f"ends within tensor {name}", _DAMAGED)
         opened[name] = StoredTensor(path, name, tensor.dtype, tuple(tensor.shape), offset)

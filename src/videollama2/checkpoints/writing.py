@@ -6,10 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from videollama2.checkpoints.errors import CheckpointError
 from videollama2.checkpoints.lora import LowRank
+from videollama2.checkpoints.modules import raw_bytes
 from videollama2.checkpoints.weights import DTYPE_NAMES, StoredTensor
 
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
@@ -28,8 +27,8 @@ class NamedTensor:
         if self.change is None:
             yield from self.stored.chunks()
         else:
-            merged = self.change.added_to(self.stored.read()).to(self.stored.dtype).contiguous()
-            yield memoryview(merged.view(-1).view(torch.uint8).numpy())
+            merged = self.change.added_to(self.stored.read()).to(self.stored.dtype)
+            yield raw_bytes(merged.contiguous())
 
 
 def parse_size(size: int | str) -> int:
