@@ -47,10 +47,19 @@ class LostPlaceError(Exception):
 class FrameDecoder:
     """A running decoder over an open container. `frame_at` wants ascending times."""
 
-    def __init__(self, container: InputContainer, stream: VideoStream, timeline: Timeline) -> None:
+    def __init__(
+        self,
+        container: InputContainer,
+        stream: VideoStream,
+        timeline: Timeline,
+        wanted: frozenset[int],
+    ) -> None:
         self._container = container
         self._stream = stream
         self._timeline = timeline
+        # In H.264 a picture that is no reference is one for nobody: leave it out on the way.
+        self._skips = stream.codec_context.name == "h264" and bool(wanted)
+        self._wanted = wanted
         self._packets: Iterator[Packet[VideoStream]] = iter(())
         self._ready: list[VideoFrame] = []
         self._group = -1  # the keyframe last sent to the decoder; -1: none
@@ -177,6 +186,9 @@ class FrameDecoder:
                 self._group = max(int(np.searchsorted(keys, packet.pts, side="right")) - 1, 0)
             if packet.pts is not None:
                 self._fed = packet.pts if self._fed is None else max(self._fed, packet.pts)
+            if self._skips:
+                is_wanted = packet.pts is None or packet.pts in self._wanted
+                self._stream.codec_context.skip_frame = "DEFAULT" if is_wanted else "NONREF"
             try:
                 if packet.is_corrupt:
                     raise DamageError("a packet is damaged")
@@ -228,7 +240,7 @@ def decode_at(
                 raise NoVideoStreamError(source.name, "it has no video stream", "Pass a video")
             read_only(container, stream)
             prepare(stream, limits, threads=threads)
-            decoder = FrameDecoder(container, stream, timeline)
+            decoder = FrameDecoder(container, stream, timeline, frozenset(times))
             while left:
                 try:
                     frame = decoder.frame_at(left[0])
