@@ -30,7 +30,7 @@ EXAMPLES = """
 
   videollama2 ask clip.mp4 "What is seen?" --json | jq -r .answer
 
-  videollama2 ask clip.mp4 "Describe it." --model DAMO-NLP-SG/VideoLLaMA2.1-7B-AV
+  videollama2 ask clip.mp4 "Describe it." --model ./VideoLLaMA2.1-7B-AV
 """
 
 

@@ -12,11 +12,11 @@ from videollama2.cli.console import exit_codes, note, settle_output, working
 EXAMPLES = """
 [bold]Examples[/bold]
 
-  videollama2 convert DAMO-NLP-SG/VideoLLaMA2-7B-16F ./videollama2-7b-16f
+  videollama2 convert DAMO-NLP-SG/VideoLLaMA2-7B-16F ./videollama2-7b
 
-  videollama2 convert ./mine ./mine-released --to released --max-shard-size 2GB
+  videollama2 convert ./mine ./theirs --to released --max-shard-size 2GB
 
-  videollama2 convert ./lora-result ./merged --language-model mistralai/Mistral-7B-Instruct-v0.2
+  videollama2 convert ./adapter ./merged --language-model ./Mistral-7B
 """
 
 

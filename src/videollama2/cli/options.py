@@ -29,13 +29,17 @@ Model = Annotated[
 ]
 Device = Annotated[
     str | None,
-    typer.Option(help="cpu, cuda, cuda:1, ... [default: a GPU if any]", rich_help_panel=_MODEL),
+    typer.Option(
+        help="cpu, cuda, cuda:1, ... (a GPU if there is one)",
+        metavar="DEVICE",
+        rich_help_panel=_MODEL,
+    ),
 ]
 DtypeOption = Annotated[
     Dtype | None,
     typer.Option(
         "--dtype",
-        help="[default: bfloat16 on a GPU, else float32]",
+        help="What to compute in (bfloat16 on a GPU, else float32).",
         rich_help_panel=_MODEL,
         show_default=False,
     ),
@@ -43,20 +47,22 @@ DtypeOption = Annotated[
 NumFrames = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Frames taken of each clip. [default: as trained]", rich_help_panel=_MEDIA
+        min=1, metavar="N", help="Frames taken of each clip (as trained).", rich_help_panel=_MEDIA
     ),
 ]
 Start = Annotated[
-    float | None, typer.Option(help="Begin at this second of each clip.", rich_help_panel=_MEDIA)
+    float | None,
+    typer.Option(metavar="S", help="Begin at this second of each clip.", rich_help_panel=_MEDIA),
 ]
 End = Annotated[
-    float | None, typer.Option(help="End at this second of each clip.", rich_help_panel=_MEDIA)
+    float | None,
+    typer.Option(metavar="S", help="End at this second of each clip.", rich_help_panel=_MEDIA),
 ]
 Sound = Annotated[
     bool | None,
     typer.Option(
         "--sound/--no-sound",
-        help="Insist on the soundtrack, or leave it out. [default: heard if there is one]",
+        help="Insist on the soundtrack, or leave it out (heard if there is one).",
         rich_help_panel=_MEDIA,
         show_default=False,
     ),
@@ -70,21 +76,26 @@ AllowPartial = Annotated[
     ),
 ]
 MaxNewTokens = Annotated[
-    int, typer.Option(min=1, help="Longest answer, in tokens.", rich_help_panel=_ANSWER)
+    int,
+    typer.Option(min=1, metavar="N", help="Longest answer, in tokens.", rich_help_panel=_ANSWER),
 ]
 Temperature = Annotated[
     float,
     typer.Option(
-        min=0.0, help="0 takes the likeliest word; above, draws.", rich_help_panel=_ANSWER
+        min=0.0,
+        metavar="T",
+        help="0 takes the likeliest word; above, draws.",
+        rich_help_panel=_ANSWER,
     ),
 ]
 TopP = Annotated[
     float,
     typer.Option(
+        metavar="P",
         help="Draw from the likeliest words that hold this much probability.",
         rich_help_panel=_ANSWER,
     ),
 ]
 Seed = Annotated[
-    int | None, typer.Option(help="Makes drawing repeatable.", rich_help_panel=_ANSWER)
+    int | None, typer.Option(metavar="N", help="Makes drawing repeatable.", rich_help_panel=_ANSWER)
 ]
