@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from videollama2.media.errors import NoAudioStreamError
+from videollama2.media.video import VideoClip
 from videollama2.model.tokens import num_audio_tokens, num_image_tokens, num_video_tokens
 from videollama2.processing.fbank import num_fbank_frames
 from videollama2.processing.parts import AudioInput, VideoInput
@@ -320,3 +322,60 @@ def test_unknown_options_and_truncation_are_refused(processor: VideoLlama2Proces
 def test_media_alone_give_their_tensors(processor: VideoLlama2Processor) -> None:
     inputs = processor(videos=frames(4))
     assert set(inputs) == {"pixel_values_videos"}
+
+
+def test_options_of_the_call_reach_it_through_the_conversation(
+    processor: VideoLlama2Processor, clip: Path
+) -> None:
+    video = {"type": "video", "path": str(clip)}
+    two = ask(processor, talk(video), num_frames=2)
+    assert two["pixel_values_videos"].shape[1] == 2
+    own = ask(processor, talk({**video, "num_frames": 6}), num_frames=2)
+    assert own["pixel_values_videos"].shape[1] == 6
+
+
+def test_one_frame_a_second(
+    processor: VideoLlama2Processor, write_video: Any, tmp_path: Path
+) -> None:
+    clip = write_video(tmp_path / "five.mkv", 5.0, None)
+    loaded = processor.load_media(VideoInput(str(clip), sampling="fps"))
+    assert loaded.report.frames == 5
+
+
+def test_a_soundtrack_that_ends_before_the_range_is_no_sound(
+    make_processor: Make, write_video: Any, tmp_path: Path
+) -> None:
+    clip = write_video(tmp_path / "long.mkv", 4.0, 1.0)
+    part = VideoInput(str(clip), start=2.0, end=3.0)
+    native = make_processor().load_media(part)
+    assert native.features is None
+    assert "soundtrack is empty here" in native.report.notes[-1]
+    silent = make_processor(media_mode="released").load_media(part)
+    assert silent.features is not None
+    assert silent.report.sound_s == 0.0
+
+
+def test_a_folder_of_frames_has_no_soundtrack(
+    make_processor: Make, processor: VideoLlama2Processor, tmp_path: Path
+) -> None:
+    for n in range(6):
+        Image.fromarray(frames(1, n * 40)[0]).save(tmp_path / f"{n}.png")
+    assert processor.load_media(VideoInput(str(tmp_path))).features is None
+    released = make_processor(media_mode="released").load_media(VideoInput(str(tmp_path)))
+    assert released.features is not None
+    assert released.report.sound_s == 0.0
+
+
+def test_frames_in_any_container_are_the_same_video(processor: VideoLlama2Processor) -> None:
+    array = np.random.default_rng(0).integers(0, 256, (4, 40, 60, 3), dtype=np.uint8)
+    clip = VideoClip("made", list(array), (0, 1, 2, 3), (), None, None)
+    forms = [
+        array,
+        list(array),
+        [Image.fromarray(frame) for frame in array],
+        torch.from_numpy(array).permute(0, 3, 1, 2),
+        clip,
+    ]
+    pixels = [processor(text="<video>", videos=form)["pixel_values_videos"] for form in forms]
+    assert all(torch.equal(pixels[0], other) for other in pixels[1:])
+    assert processor(text="<video>" * 2, videos=forms[:2])["pixel_values_videos"].shape[0] == 2

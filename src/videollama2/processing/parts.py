@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -69,7 +69,7 @@ class MediaReport:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LoadedMedia:
     """A medium, read and turned into the encoders' inputs: load it once, ask about it often.
 
@@ -80,7 +80,7 @@ class LoadedMedia:
     kind: Kind
     pixels: torch.Tensor | None
     features: torch.Tensor | None
-    report: MediaReport = field(compare=False)
+    report: MediaReport
 
 
 Part: TypeAlias = VideoInput | ImageInput | AudioInput | LoadedMedia

@@ -52,6 +52,7 @@ _CLASSES: dict[str, type[Any]] = {
     "tokenizer": PreTrainedTokenizerBase,
 }
 _EXTRAS = ("return_mm_token_type_ids", "return_text_replacement_offsets")
+_CALL_OPTIONS = ("return_tensors", "num_frames", "sampling_rate", "add_special_tokens", *_EXTRAS)
 
 
 class VideoLlama2Processor(PlaceholderCounts, ProcessorMixin):
@@ -335,12 +336,13 @@ class VideoLlama2Processor(PlaceholderCounts, ProcessorMixin):
         "path" | "url" | "video": ..., "start":, "end":, "num_frames":, "sound":}`, `{"type":
         "image", ...}`, `{"type": "audio", ...}`; a source may be a `LoadedMedia`. Without
         `tokenize` the rendered text (nothing is read); with it `input_ids`, or with `return_dict`
-        everything. Raises `ValueError` for a placeholder written out in a text.
+        everything. The call's own options go to the call, all other names to the template.
+        Raises `ValueError` for a placeholder written out in a text.
         """
         single = is_conversation(cast(Sequence[Any], conversation))
         conversations = cast(Sequence[Conversation], [conversation] if single else conversation)
         options = dict(processor_kwargs or {})
-        for name in ("return_tensors", *_EXTRAS):
+        for name in _CALL_OPTIONS:
             if name in template_kwargs:
                 options[name] = template_kwargs.pop(name)
         texts: list[str] = []
