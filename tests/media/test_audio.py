@@ -129,10 +129,14 @@ def test_a_range_is_cut_from_the_whole(clip):
     np.testing.assert_array_equal(part, whole[8000:20_000])
     np.testing.assert_array_equal(read_audio(clip, start=1.0).waveform, whole[16_000:])
     np.testing.assert_array_equal(read_audio(clip, end=9.0).waveform, whole)
+    np.testing.assert_array_equal(read_audio(clip, start=-1.0).waveform, whole)
+    np.testing.assert_array_equal(
+        read_audio(clip, start=0.25, end=0.25).waveform, whole[4000:20_000]
+    )
 
 
 @pytest.mark.parametrize(
-    ("start", "end"), [(1.0, 0.5), (0.5, 0.5), (5.0, None), (-1.0, None), (float("nan"), None)]
+    ("start", "end"), [(1.0, 0.5), (5.0, None), (None, -1.0), (float("nan"), None)]
 )
 def test_a_range_that_holds_nothing_is_an_error(start, end, clip):
     with pytest.raises(EmptyRangeError):

@@ -177,6 +177,9 @@ def test_a_gif_gives_each_frame_whole_and_a_still_is_one_frame(tmp_path):
     pictures[0].save(tmp_path / "b.png")
     still = read_video(tmp_path / "b.png", num_frames=8)
     assert len(still.frames) == 1
+    assert still.fps is None
+    with pytest.raises(UnsupportedMediaError, match="no times"):
+        read_video(tmp_path / "b.png", start=0.0)
     np.testing.assert_array_equal(still.frames[0], picture(0, 32, 16))
 
 

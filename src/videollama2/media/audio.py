@@ -26,6 +26,7 @@ from .source import Source, open_source
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
+    from av.audio.resampler import AudioResampler
     from av.audio.stream import AudioStream
     from av.container.input import InputContainer
 
@@ -83,12 +84,15 @@ def read_audio(
         raise ValueError(f"sampling_rate must be at least 1, got {sampling_rate}")
     source = open_source(value, limits=limits)
     _check_range(source.name, start, end)
+    # As for pictures: seconds before the beginning are its beginning, an empty range one second.
+    start = None if start is None else max(start, 0.0)
+    end = start + 1.0 if start is not None and start == end else end
     first = 0 if start is None else round(start * sampling_rate)
     stop = None if end is None else round(end * sampling_rate)
     reading = _Reading(source, allow_partial, [])
     pieces: list[NDArray[np.int16]] = []
     at = kept = 0
-    for piece in _resampled(_frames(reading, limits), sampling_rate):
+    for piece in _resampled(source.name, _frames(reading, limits), sampling_rate):
         if len(piece):
             begin, past = max(first - at, 0), len(piece) if stop is None else max(stop - at, 0)
             at += len(piece)
@@ -113,27 +117,42 @@ def read_audio(
 
 
 def _resampled(
-    frames: Iterator[AudioFrame | None], sampling_rate: int
+    name: str, frames: Iterator[AudioFrame | None], sampling_rate: int
 ) -> Iterator[NDArray[np.int16]]:
     """Down-mix and resample with libswresample, as the ffmpeg command does; None flushes."""
-    from av.audio.resampler import AudioResampler
-
     target = ("s16", "mono", sampling_rate)  # passes through: nothing is held back
-    resampler, setup = None, None
+    resampler: AudioResampler | None = None
+    setup: tuple[str, str, int] | None = None
     for frame in frames:
         found = None if frame is None else (frame.format.name, frame.layout.name, frame.sample_rate)
         outs: list[AudioFrame] = []
         if resampler is not None and found != setup and setup != target:
-            outs = resampler.resample(None)
+            outs = _push(name, resampler, None)
         if frame is not None:
             if resampler is None or found != setup:
-                resampler = AudioResampler(format="s16", layout="mono", rate=sampling_rate)
-                setup = found
+                resampler, setup = _resampler(sampling_rate), found
             # Without the clock: a gap in the file's times is not filled, as released.
             frame.pts = None
-            outs += resampler.resample(frame)
+            outs += _push(name, resampler, frame)
         for out in outs:
             yield np.array(out.to_ndarray(), dtype=np.int16).reshape(-1)
+
+
+def _resampler(sampling_rate: int) -> AudioResampler:
+    from av.audio.resampler import AudioResampler
+
+    return AudioResampler(format="s16", layout="mono", rate=sampling_rate)
+
+
+def _push(name: str, resampler: AudioResampler, frame: AudioFrame | None) -> list[AudioFrame]:
+    import av.error
+
+    try:
+        return resampler.resample(frame)
+    except (av.error.FFmpegError, ValueError) as error:
+        raise CorruptMediaError(
+            name, "its sound is of a form that cannot be resampled", "Convert it to WAV"
+        ) from error
 
 
 def read_waveform(
@@ -180,11 +199,13 @@ def _as_float(frame: AudioFrame) -> NDArray[np.float32]:
 
 def _check_range(name: str, start: float | None, end: float | None) -> None:
     for label, value in (("start", start), ("end", end)):
-        if value is not None and (not math.isfinite(value) or value < 0):
-            raise EmptyRangeError(name, f"the {label} is {value:g} s", "Pass seconds from 0 on")
-    if start is not None and end is not None and start >= end:
+        if value is not None and not math.isfinite(value):
+            raise EmptyRangeError(name, f"the {label} is {value}", "Pass seconds")
+    if end is not None and end < 0:
+        raise EmptyRangeError(name, f"the end ({end:g} s) lies before it", "Pass a later end")
+    if start is not None and end is not None and start > end:
         raise EmptyRangeError(
-            name, f"the start ({start:g} s) is not before the end ({end:g} s)", "Swap them"
+            name, f"the start ({start:g} s) lies after the end ({end:g} s)", "Swap them"
         )
 
 

@@ -27,12 +27,11 @@ SIGNATURES: tuple[tuple[int, bytes], ...] = (
     (0, b"MM\0*"),
     (0, b"P5"),
     (0, b"P6"),
-    (0, b"\0\0\x01\0"),
     (4, b"ftypavif"),
     (4, b"ftypavis"),
     (0, b"\0\0\0\x0cjP  "),
 )
-FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "ICO", "AVIF", "JPEG2000")
+FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
 
 
 def is_picture(head: bytes) -> bool:

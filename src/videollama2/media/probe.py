@@ -54,7 +54,7 @@ def probe(value: object, *, limits: MediaLimits = DEFAULT_LIMITS) -> Probe:
     if stills is not None:
         width, height = stills.size
         limits.check_frames(source.name, width, height, 1)
-        single = stills.is_single or (stills.fps is None and stills.total == 1)
+        single = stills.fps is None and stills.total == 1
         return Probe(
             source.name,
             "image" if single else "video",

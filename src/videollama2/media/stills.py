@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import CorruptMediaError, EmptyMediaError, TruncatedMediaError
+from .errors import CorruptMediaError, EmptyMediaError, MediaNotFoundError, TruncatedMediaError
 from .image import as_rgb, is_picture, open_picture, picture_size, read_picture
 from .limits import MediaLimits
 from .source import Picture, Source
@@ -29,7 +29,6 @@ class Stills:
     fps: float | None
     size: tuple[int, int]
     read: Callable[[list[int], MediaLimits], dict[int, NDArray[np.uint8]]]
-    is_single: bool = False
     missing: str | None = None
     notes: tuple[str, ...] = ()
 
@@ -55,7 +54,12 @@ def _of_frames(name: str, frames: Sequence[Picture], limits: MediaLimits) -> Sti
 def _of_folder(source: Source, limits: MediaLimits) -> Stills:
     if source.path is None:
         raise EmptyMediaError(source.name, "not a folder", "Pass a folder")
-    names = sorted(entry.name for entry in source.path.iterdir() if entry.is_file())
+    try:
+        names = sorted(entry.name for entry in source.path.iterdir() if entry.is_file())
+    except OSError as error:
+        raise MediaNotFoundError(
+            source.name, f"the folder cannot be listed ({error.strerror})", "Check its rights"
+        ) from error
     pictures = [name for name in names if name.lower().endswith(PICTURE_NAMES)]
     folder = source.path
     if not pictures:
@@ -92,9 +96,10 @@ def _of_file(source: Source, limits: MediaLimits) -> Stills:
     def read(indices: list[int], limits: MediaLimits) -> dict[int, NDArray[np.uint8]]:
         return _read_frames(source, indices, limits)
 
-    notes = ("a GIF counts as 25 frames a second, as released",) if is_gif and total > 1 else ()
-    fps = GIF_FPS
-    return Stills(source.name, total, fps, size, read, total == 1, missing, notes)
+    if total == 1:
+        return Stills(source.name, 1, None, size, read, missing)
+    notes = ("an animated picture counts as 25 frames a second, as released for GIFs",)
+    return Stills(source.name, total, GIF_FPS, size, read, missing, notes)
 
 
 def _is_closed(source: Source) -> bool:

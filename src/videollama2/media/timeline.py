@@ -129,7 +129,7 @@ def frame_rate(stream: VideoStream) -> Fraction:
 def _true_rate(stream: VideoStream, times: NDArray[np.int64]) -> Fraction:
     """Give the header's average rate, or the measured one where the header is far off."""
     rate = frame_rate(stream)
-    if len(times) < 2 or stream.time_base is None or times[-1] <= times[0]:
+    if len(times) < 2 or not stream.time_base or times[-1] <= times[0]:
         return rate
     measured = (len(times) - 1) / (int(times[-1] - times[0]) * stream.time_base)
     # One frame more or less is no news: a short clip's average is coarse.

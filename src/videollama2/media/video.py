@@ -183,7 +183,7 @@ def _read_timed(
     pictures: dict[int, NDArray[np.uint8]] = {}
     for index, (_, frame) in zip(wanted, decode_at(source, timeline, times, limits), strict=True):
         if frame is not None:
-            pictures[index] = to_rgb(frame)
+            pictures[index] = _convert(source.name, frame)
         elif not allow_partial:
             raise CorruptMediaError(
                 source.name,
@@ -236,7 +236,9 @@ def _read_in_order(
     indices: list[int] = []
     for _ in range(2):
         indices = choose(total, total / rate)
-        pictures, found, is_damaged = _number(decode_in_order(source, limits), set(indices))
+        pictures, found, is_damaged = _number(
+            source.name, decode_in_order(source, limits), set(indices)
+        )
         if is_damaged and not allow_partial:
             raise CorruptMediaError(source.name, f"damaged: {found} frames can be decoded", PARTIAL)
         if is_damaged:
@@ -256,8 +258,19 @@ def _read_in_order(
     )
 
 
+def _convert(name: str, frame: VideoFrame) -> NDArray[np.uint8]:
+    import av.error
+
+    try:
+        return to_rgb(frame)
+    except (av.error.FFmpegError, ValueError) as error:
+        raise UnsupportedMediaError(
+            name, f"its pixels ({frame.format.name}) cannot be converted to RGB", "Convert it"
+        ) from error
+
+
 def _number(
-    frames: Iterator[VideoFrame | None], wanted: set[int]
+    name: str, frames: Iterator[VideoFrame | None], wanted: set[int]
 ) -> tuple[dict[int, NDArray[np.uint8]], int, bool]:
     """Convert the wanted frames: (picture by number, frames decoded, whether damage stopped it)."""
     pictures: dict[int, NDArray[np.uint8]] = {}
@@ -266,7 +279,7 @@ def _number(
         if frame is None:
             return pictures, found, True
         if found in wanted:
-            pictures[found] = to_rgb(frame)
+            pictures[found] = _convert(name, frame)
         found += 1
     return pictures, found, False
 
@@ -285,13 +298,11 @@ def _read_stills(
     if fps is None or duration_s is None:
         if start is not None or end is not None:
             raise UnsupportedMediaError(
-                stills.name, "frames given one by one have no times", "Cut the list instead"
+                stills.name, "single pictures have no times", "Leave the range out"
             )
         if total > MAX_FRAMES:
             notes.append(f"the first {MAX_FRAMES} of {total} frames are used")
         indices = list(range(min(total, MAX_FRAMES)))
-    elif stills.is_single:
-        indices = [0]
     else:
         indices = choose_indices(stills.name, total, fps, duration_s, num_frames, start, end)
     limits.check_frames(stills.name, *stills.size, len(set(indices)))
