@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from av.container import OutputContainer
 
 SOUND_RATE = 48_000
-_CRF = 18
-_SOUND_BITS = 128_000
 
 
 def write_clip(
@@ -27,10 +25,13 @@ def write_clip(
     path: str | os.PathLike[str],
     size: int = 192,
     fps: int = 8,
+    crf: int = 18,
+    sound_bits: int = 128_000,
 ) -> None:
     """Write the four seconds of a scene as an mp4 file: yuv420p pictures, mono sound at 48 kHz.
 
-    Frame k shows the scene at the middle of its own interval, (k + 0.5) / fps. Needs PyAV.
+    Frame k shows the scene at the middle of its own interval, (k + 0.5) / fps. `crf` is x264's
+    quality (lower is better), `sound_bits` the sound's bits a second. Needs PyAV.
 
     Raises:
         ValueError: `size` is odd (H.264 in yuv420p needs even sides), or `fps` is not positive.
@@ -46,10 +47,10 @@ def write_clip(
         video = container.add_stream("libx264", rate=fps)  # pyright: ignore[reportUnknownMemberType]
         video.width = video.height = size
         video.pix_fmt = "yuv420p"
-        video.options = {"crf": str(_CRF), "preset": "medium"}
+        video.options = {"crf": str(crf), "preset": "medium"}
         audio = container.add_stream("aac", rate=SOUND_RATE)  # pyright: ignore[reportUnknownMemberType]
         audio.layout = "mono"
-        audio.bit_rate = _SOUND_BITS
+        audio.bit_rate = sound_bits
         for position, picture in enumerate(pictures):
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             frame.pts, frame.time_base = position, Fraction(1, fps)
