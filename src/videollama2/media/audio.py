@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container.input import InputContainer
 
-PARTIAL = "Copy or record it again, or allow partial reading"
+PARTIAL = "Copy or record it again, or pass allow_partial (--allow-partial)"
 EXACT_CONTAINERS = ("flac", "wav", "aiff", "mov", "w64", "au", "caf")
 """Containers whose header gives the sound's length exactly."""
 EARLY_S, LATE_S = 0.002, 0.25

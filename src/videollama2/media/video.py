@@ -31,7 +31,7 @@ from .timeline import Timeline, scan
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
-PARTIAL = "Copy or record it again, or allow partial reading"
+PARTIAL = "Copy or record it again, or pass allow_partial (--allow-partial)"
 
 
 @dataclass(frozen=True)
