@@ -2,7 +2,8 @@
 
 A test that takes `variant` (a checkpoint's folder with `config.json` and `expected.safetensors`)
 runs once for each; one that takes `pixels_key`, `sound_key`, `clip_pixels_key`, `soundtrack_key` or
-`sound_file_key` once for each such key of `preprocessing*.safetensors`. Keys of clips are collected
+`sound_file_key` once for each such key of `preprocessing*.safetensors`, and one that takes
+`index_list` or `slice_list` where `preprocessing*.json` has that list. Keys of clips are collected
 only with `--media`.
 """
 
@@ -87,6 +88,8 @@ def collected(config: pytest.Config) -> dict[str, list[Any]]:
         "clip_pixels_key": numbers.clip_pixels() if clips else [],
         "soundtrack_key": numbers.ending("soundtrack_fbank") if clips else [],
         "sound_file_key": numbers.ending("fbank") if clips else [],
+        "index_list": [name for name in ("frame_sampling",) if numbers.lists.get(name)],
+        "slice_list": [name for name in ("soundtrack_clips_16khz",) if numbers.lists.get(name)],
     }
 
 

@@ -68,8 +68,8 @@ def test_fbank_of_a_sound_file_is_the_released_one(sound_key: str, preprocessing
     assert_within_bfloat16(found[:within], wanted[:within], slack=1e-3)
 
 
-def test_frame_indices_are_the_released_ones(preprocessing: Any) -> None:
-    for case in preprocessing.lists["frame_sampling"]:
+def test_frame_indices_are_the_released_ones(index_list: str, preprocessing: Any) -> None:
+    for case in preprocessing.lists[index_list]:
         total = case["duration"]
         if "fps" in case:
             found = fps_indices(total, case["fps"], max_frames=total)
@@ -78,8 +78,8 @@ def test_frame_indices_are_the_released_ones(preprocessing: Any) -> None:
         assert found == case["indices"], case
 
 
-def test_soundtrack_slices_are_the_released_ones(preprocessing: Any) -> None:
-    for case in preprocessing.lists["soundtrack_clips_16khz"]:
+def test_soundtrack_slices_are_the_released_ones(slice_list: str, preprocessing: Any) -> None:
+    for case in preprocessing.lists[slice_list]:
         found = [list(piece) for piece in soundtrack_slices(case["samples"])]
         assert found == case["slices"], case["samples"]
 
