@@ -109,3 +109,11 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import tiny
 
     return tiny.save(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def media_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small media, sound and broken; `helpers/clips.py` says which."""
+    import clips
+
+    return clips.write_all(tmp_path_factory.mktemp("media"))

@@ -64,14 +64,17 @@ class VideoLlama2:
 
         Raises:
             CheckpointError: a file or part is missing or damaged, or parameters do not fit.
+            ValueError: the device is not here.
         """
         from videollama2.checkpoints.load import load_model
         from videollama2.checkpoints.processor import load_processor
 
         began = time.perf_counter()
         path = resolve(name_or_path)
-        if device is None and "device_map" not in options:
+        if device is None and options.get("device_map") is None:
             device = best_device()
+        if device is not None:
+            check_device(device)
         if dtype is None:
             dtype = best_dtype(device)
         model = load_model(path, device=device, dtype=dtype, **options)
@@ -284,6 +287,19 @@ def resolve(name_or_path: str | os.PathLike[str]) -> str:
 def best_device() -> str:
     """A GPU where there is one."""
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def check_device(device: str | torch.device) -> None:
+    """Say at once where a device is not there.
+
+    Raises:
+        ValueError: torch knows no such device, or this machine has none.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise ValueError(f"device {str(device)!r} is not here ({reason}): try cpu") from error
 
 
 def best_dtype(device: str | torch.device | None) -> torch.dtype:
