@@ -27,9 +27,7 @@ def calls(assistant: VideoLlama2, monkeypatch: pytest.MonkeyPatch) -> Counter[st
         module = getattr(assistant.model.model, tower)
         inner = module.forward
 
-        def forward(
-            *args: Any, _of: Any = module.forward, _name: str = tower, **kwargs: Any
-        ) -> Any:
+        def forward(*args: Any, _of: Any = inner, _name: str = tower, **kwargs: Any) -> Any:
             counted[_name] += 1
             return _of(*args, **kwargs)
 
