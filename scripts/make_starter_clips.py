@@ -41,8 +41,9 @@ def main() -> None:
             scene, world, arguments.out / name, size=arguments.size, crf=23, sound_bits=48_000
         )
         records += [
-            {"clip": name, "kind": q.kind, "question": q.text, "answer": q.answer}
-            for q in ask(scene, world, rng, count=arguments.questions)
+            {"clip": name, "split": split, "kind": q.kind, "question": q.text, "answer": q.answer}
+            for split in ("train", "unseen")
+            for q in ask(scene, world, rng, count=arguments.questions, split=split)
         ]
     text = "[\n" + ",\n".join(json.dumps(record) for record in records) + "\n]\n"
     (arguments.out / "questions.json").write_text(text)

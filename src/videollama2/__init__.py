@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from videollama2.model.model import (
         VideoLlama2ForConditionalGeneration as VideoLlama2ForConditionalGeneration,
     )
-    from videollama2.model.model import VideoLlama2Model as VideoLlama2Model
+    from videollama2.model.trunk import VideoLlama2Model as VideoLlama2Model
     from videollama2.processing.processor import VideoLlama2Processor as VideoLlama2Processor
 
 __version__ = "0.1.0"
@@ -47,7 +47,7 @@ _WITH_MODEL = {
     "VideoLlama2": "assistant",
     "VideoLlama2Config": "model.config",
     "VideoLlama2ForConditionalGeneration": "model.model",
-    "VideoLlama2Model": "model.model",
+    "VideoLlama2Model": "model.trunk",
     "VideoLlama2Processor": "processing.processor",
     "mm_infer": "compat",
     "model_init": "compat",

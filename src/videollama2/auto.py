@@ -8,7 +8,8 @@ from typing import Any
 import transformers
 
 from videollama2.model.config import VideoLlama2Config, register_released_model_types
-from videollama2.model.model import VideoLlama2ForConditionalGeneration, VideoLlama2Model
+from videollama2.model.model import VideoLlama2ForConditionalGeneration
+from videollama2.model.trunk import VideoLlama2Model
 from videollama2.processing import register as register_processors
 
 # Not every transformers that this project runs on has all of them.

@@ -252,7 +252,7 @@ class Beats(nn.Module):
         """Tokens of a filter bank of that size: whole patches in time times in frequency."""
         return (frames // self.patch_size) * (mel_bins // self.patch_size)
 
-    def forward(self, fbank_BFM: Tensor, mask_BF: Tensor | None = None) -> Tensor:  # noqa: N803
+    def forward(self, fbank_BFM: Tensor, mask_BF: Tensor | None = None) -> Tensor:
         """(B, F, M) log-mel filter bank -> (B, L, E).
 
         `mask_BF` (B, F) is true at frames that are sound. Padded frames are then hidden, and an
@@ -279,7 +279,7 @@ class Beats(nn.Module):
         time = torch.arange(tokens, device=mask_bf.device) // bands
         return time[None, :] >= patches[:, None]
 
-    def tag(self, fbank_BFM: Tensor, mask_BF: Tensor | None = None) -> Tensor:  # noqa: N803
+    def tag(self, fbank_BFM: Tensor, mask_BF: Tensor | None = None) -> Tensor:
         """(B, F, M) -> (B, labels): the probability of each sound class (AudioSet's 527).
 
         Raises:

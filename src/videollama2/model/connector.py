@@ -120,7 +120,7 @@ class SpatialTemporalConnector(nn.Module):
         self.s2 = RegStage(shape.depth, hidden_size, hidden_size) if staged else None
         self.readout = mlp(shape.readout_depth, width, hidden_size)
 
-    def forward(self, x_BTNC: Tensor) -> Tensor:  # noqa: N803  (shape suffix)
+    def forward(self, x_BTNC: Tensor) -> Tensor:
         """(B, T, N, C), N a square grid, or (B, T, H, W, C) -> (B, T'·H'·W', D), time-major.
 
         Raises:
@@ -199,7 +199,9 @@ def _as_patches(x: Tensor) -> Tensor:
     return x.flatten(2, 3) if x.dim() == 5 else x
 
 
-def build_audio_projector(projector_type: str, audio_hidden_size: int, hidden_size: int) -> nn.Module:
+def build_audio_projector(
+    projector_type: str, audio_hidden_size: int, hidden_size: int
+) -> nn.Module:
     """`mlp{n}x_gelu` or `linear`: (items, tokens, E) -> (items, tokens, D) (released `mm_projector_a`).
 
     Raises:
@@ -213,5 +215,3 @@ def build_audio_projector(projector_type: str, audio_hidden_size: int, hidden_si
     if projector_type == "linear":
         return nn.Linear(audio_hidden_size, hidden_size)
     return mlp(depth, audio_hidden_size, hidden_size)
-
-

@@ -27,8 +27,8 @@ def check_counts(kind: str, placeholders_b: Tensor, items: Sequence[int]) -> Non
 
 
 def fuse(
-    inputs_embeds_BLD: Tensor,  # noqa: N803
-    input_ids_BL: Tensor,  # noqa: N803
+    inputs_embeds_BLD: Tensor,
+    input_ids_BL: Tensor,
     features: dict[str, Sequence[Tensor]],
     token_ids: dict[str, int],
 ) -> Tensor:

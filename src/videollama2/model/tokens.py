@@ -103,7 +103,9 @@ def config_connector_shape(connector_config: Any) -> ConnectorShape:
     )
 
 
-def vision_grid(config: Any, height: int | None = None, width: int | None = None) -> tuple[int, int]:
+def vision_grid(
+    config: Any, height: int | None = None, width: int | None = None
+) -> tuple[int, int]:
     """(rows, columns) of patches of one frame of `height` x `width` pixels (default: the config's)."""
     vision = config.vision_config
     patch = int(vision.patch_size)

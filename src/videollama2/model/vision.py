@@ -49,7 +49,10 @@ class _Unread(nn.Module):
 
 
 def patch_features(
-    tower: nn.Module, pixels_BCHW: Tensor, patch_size: int, select: str  # noqa: N803
+    tower: nn.Module,
+    pixels_BCHW: Tensor,
+    patch_size: int,
+    select: str,
 ) -> Tensor:
     """(frames, 3, H, W) -> (frames, patches, C) at the layer the tower was cut to.
 

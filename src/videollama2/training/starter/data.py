@@ -146,9 +146,7 @@ class BatchMaker:
     def _stack(self, rows: list[dict[str, Any]], rng: np.random.Generator) -> Batch:
         longest = max(len(row["ids"]) for row in rows)
         text = {
-            name: torch.tensor(
-                [row[name] + [fill] * (longest - len(row[name])) for row in rows]
-            )
+            name: torch.tensor([row[name] + [fill] * (longest - len(row[name])) for row in rows])
             for name, fill in (("ids", 0), ("targets", IGNORED), ("segments", -1), ("offsets", 0))
         }
         stacked = {

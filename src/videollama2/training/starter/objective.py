@@ -63,8 +63,9 @@ class WordSpace(nn.Module):
         video = streams.video.unflatten(1, (-1, CELLS, CELLS))
         colours = self.scores(video, embeddings, "colours")
         asked = torch.ones_like(batch.plates)
-        asked.scatter_(-1, batch.background[:, None, None, None, None].expand(
-            *batch.plates.shape[:-1], 1), 0.0)
+        asked.scatter_(
+            -1, batch.background[:, None, None, None, None].expand(*batch.plates.shape[:-1], 1), 0.0
+        )
         background = colours.mean((1, 2, 3)) - self.bias["colours"]
         slots = batch.sounds.shape[1]
         audio = streams.audio.unflatten(1, (slots, -1))

@@ -7,11 +7,18 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from transformers import PreTrainedTokenizerFast
 
 from videollama2.model.config import VideoLlama2Config
+from videollama2.processing.pixels import PixelSettings
 
 PAD, END, USER, ASSISTANT = "<|pad|>", "<|end|>", "<|user|>", "<|assistant|>"
 VIDEO, IMAGE, AUDIO = "<video>", "<image>", "<audio>"
 NUM_FRAMES = 8
 FRAME_PIXELS = 96
+PIXELS = PixelSettings(
+    size=(FRAME_PIXELS, FRAME_PIXELS),
+    resize="squash",
+    image_mean=(0.5, 0.5, 0.5),
+    image_std=(0.5, 0.5, 0.5),
+)
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{% if message['role'] == 'assistant' %}"

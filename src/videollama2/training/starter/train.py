@@ -21,11 +21,12 @@ import torch
 from torch import nn
 
 from videollama2.model.model import VideoLlama2ForConditionalGeneration
+from videollama2.processing.processor import VideoLlama2Processor
 from videollama2.scenes.questions import OPEN_KINDS, all_texts
 from videollama2.scenes.world import World, load_world
 from videollama2.training.starter.data import Batch, BatchMaker, batches
 from videollama2.training.starter.objective import WordSpace, answer_logits, encode
-from videollama2.training.starter.parts import build_config, build_tokenizer
+from videollama2.training.starter.parts import PIXELS, build_config, build_tokenizer
 from videollama2.training.starter.score import mean_accuracy, score
 
 log = logging.getLogger("videollama2.starter")
@@ -188,7 +189,9 @@ def train(
         recent = 0.95 * recent + 0.05 * loss.item() if recent else loss.item()
         if step % 50 == 0 or step == settings.steps:
             pace = (step - begun_at) * settings.batch_size / (time.monotonic() - began)
-            run.note(step=step, joint=joint, loss=round(recent, 4), scenes_per_second=round(pace, 1))
+            run.note(
+                step=step, joint=joint, loss=round(recent, 4), scenes_per_second=round(pace, 1)
+            )
         if joint and (step - settings.pretrain_steps) % 250 == 0:
             _note_scores(trainee, maker, run, step, settings)
         if step % save_every == 0:
@@ -214,14 +217,19 @@ def save_starter(trainee: Trainee, folder: Path, settings: Settings) -> None:
     model.generation_config.eos_token_id = trainee.tokenizer.eos_token_id
     model.generation_config.pad_token_id = trainee.tokenizer.pad_token_id
     model.save_pretrained(folder)
-    trainee.tokenizer.save_pretrained(folder)
+    processor = VideoLlama2Processor.from_config(model.config, trainee.tokenizer, PIXELS)
+    processor.save_pretrained(folder)
     (folder / "training.json").write_text(json.dumps(asdict(settings), indent=2) + "\n")
 
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--world", default=None, help="packed pictures and notes (default: stand-ins)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument(
+        "--world", default=None, help="packed pictures and notes (default: stand-ins)"
+    )
     parser.add_argument("--run", default="starter-run", type=Path, help="checkpoint and log")
     parser.add_argument("--out", default=None, type=Path, help="where the finished model goes")
     parser.add_argument("--minutes", default=math.inf, type=float, help="end this leg after")
