@@ -1,6 +1,6 @@
 """Draw docs/architecture.svg: the model of VideoLLaMA2.1-7B-AV, every number asked of the code.
 
-    python scripts/draw_architecture.py
+python scripts/draw_architecture.py
 """
 
 from __future__ import annotations
@@ -73,9 +73,7 @@ def arrow(x1: int, y1: int, x2: int, y2: int, label: str = "") -> str:
         f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="{INK}" stroke-width="1.6" '
         'marker-end="url(#head)"/>'
     )
-    text = (
-        f'<text x="{(x1 + x2) / 2 + 8}" y="{(y1 + y2) / 2 + 4}" class="shape">{escape(label)}</text>'
-    )
+    text = f'<text x="{(x1 + x2) / 2 + 8}" y="{(y1 + y2) / 2 + 4}" class="shape">{escape(label)}</text>'
     return line + (text if label else "")
 
 

@@ -2,7 +2,7 @@
 
 Shapes: B sounds, F filter bank frames, M mel bins, L tokens (time-major, frequency-minor),
 E width, A heads, K width of a head. Plain torch, usable on its own.
-Source: BEATs (Chen et al., 2022) as in released `model/beats/`; parameter names are the released ones.
+Source: BEATs (Chen et al., 2022) as in released `model/beats/`, parameter names too.
 """
 
 from math import log
@@ -54,6 +54,7 @@ class WeightNormConv(nn.Module):
             self.weight_g.copy_(self.weight_v.norm(dim=(0, 1), keepdim=True))
 
     def forward(self, x_bel: Tensor) -> Tensor:
+        """(B, E, L) -> (B, E, L)."""
         v = self.weight_v.float()
         scale = self.weight_g.float() * torch.rsqrt(
             v.square().sum((0, 1), keepdim=True) + WEIGHT_NORM_EPS
@@ -111,6 +112,7 @@ class BeatsLayer(nn.Module):
         self.final_layer_norm = nn.LayerNorm(hidden_size, eps=eps)
 
     def forward(self, x_ble: Tensor, bias_all: Tensor, hidden_bl: Tensor | None) -> Tensor:
+        """(B, L, E) -> (B, L, E); the other arguments as for the attention."""
         attended = self.self_attn(x_ble, bias_all, hidden_bl)
         x_ble = self.self_attn_layer_norm(x_ble * self.alpha + attended)
         inner = F.gelu(self.fc1(x_ble).float()).type_as(x_ble)
@@ -172,6 +174,7 @@ class BeatsEncoder(nn.Module):
         return side + torch.where(distance < exact, distance, far)
 
     def forward(self, x_ble: Tensor, hidden_bl: Tensor | None) -> Tensor:
+        """(B, L, E) -> (B, L, E); `hidden_bl` (B, L) is true where padding is."""
         if hidden_bl is not None:
             x_ble = x_ble.masked_fill(hidden_bl[..., None], 0.0)
         x_ble = x_ble + self.pos_conv(x_ble.transpose(1, 2)).transpose(1, 2)

@@ -1,4 +1,4 @@
-"""What a model is made of: vision tower, connector, audio tower, language model, as nested configs."""
+"""What a model is made of: vision tower, connector, audio tower and language model, nested."""
 
 import os
 from collections.abc import Mapping

@@ -24,6 +24,7 @@ class ChannelLayerNorm(nn.LayerNorm):
         super().__init__(channels, eps=NORM_EPS)
 
     def forward(self, input: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
         return super().forward(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
@@ -41,6 +42,7 @@ class ConvNorm(nn.Module):
         self.act = act
 
     def forward(self, x_bchw: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H, W)."""
         x_bchw = self.bn(self.conv(x_bchw))
         return F.silu(x_bchw) if self.act else x_bchw
 
@@ -54,6 +56,7 @@ class SqueezeExcite(nn.Module):
         self.fc2 = nn.Conv2d(squeezed, channels, 1)
 
     def forward(self, x_bchw: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
         gate = x_bchw.mean((2, 3), keepdim=True)
         return x_bchw * self.fc2(F.silu(self.fc1(gate))).sigmoid()
 
@@ -72,6 +75,7 @@ class Bottleneck(nn.Module):
         )
 
     def forward(self, x_bchw: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H, W)."""
         shortcut = x_bchw if self.downsample is None else self.downsample(x_bchw)
         return F.silu(self.conv3(self.se(self.conv2(self.conv1(x_bchw)))) + shortcut)
 
@@ -147,6 +151,7 @@ class MeanMlpConnector(nn.Sequential):
         super().__init__(*mlp(depth, vision_hidden_size, hidden_size))
 
     def forward(self, input: Tensor) -> Tensor:
+        """(B, T, N, C) -> (B, N, D)."""
         return super().forward(_as_patches(input).mean(1))
 
 
@@ -154,6 +159,7 @@ class MeanLinearConnector(nn.Linear):
     """`linear`: the mean over time, then one linear layer. (B, T, N, C) -> (B, N, D)."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """(B, T, N, C) -> (B, N, D)."""
         return super().forward(_as_patches(input).mean(1))
 
 
@@ -202,7 +208,9 @@ def _as_patches(x: Tensor) -> Tensor:
 def build_audio_projector(
     projector_type: str, audio_hidden_size: int, hidden_size: int
 ) -> nn.Module:
-    """`mlp{n}x_gelu` or `linear`: (items, tokens, E) -> (items, tokens, D) (released `mm_projector_a`).
+    """`mlp{n}x_gelu` or `linear`: (items, tokens, E) -> (items, tokens, D).
+
+    Source: released `build_audio_projector`, saved as `mm_projector_a`.
 
     Raises:
         ValueError: any other name.

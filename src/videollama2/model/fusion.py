@@ -20,8 +20,8 @@ def check_counts(kind: str, placeholders_b: Tensor, items: Sequence[int]) -> Non
     if sum(rows) == sum(items):
         return
     raise MediaTokenMismatchError(
-        f"{kind}: {len(items)} item(s) give {list(items)} tokens, {sum(items)} in all, but the rows "
-        f"of input_ids hold {rows} <{kind}> placeholders, {sum(rows)} in all: write one "
+        f"{kind}: {len(items)} item(s) give {list(items)} tokens, {sum(items)} in all, but the "
+        f"rows of input_ids hold {rows} <{kind}> placeholders, {sum(rows)} in all: write one "
         "placeholder for each token, as the processor does"
     )
 

@@ -106,7 +106,7 @@ def config_connector_shape(connector_config: Any) -> ConnectorShape:
 def vision_grid(
     config: Any, height: int | None = None, width: int | None = None
 ) -> tuple[int, int]:
-    """(rows, columns) of patches of one frame of `height` x `width` pixels (default: the config's)."""
+    """(rows, columns) of patches of a frame of `height` x `width` pixels (default: the config's)."""
     vision = config.vision_config
     patch = int(vision.patch_size)
     side = getattr(vision, "image_size", None)

@@ -135,7 +135,10 @@ class VideoLlama2Model(VideoLlama2PreTrainedModel):
         return features.unflatten(0, pixels.shape[:2])
 
     def get_video_features(self, pixel_values_videos: Features, **_: Any) -> Any:
-        """(items, T, 3, H, W), or a list of (T, 3, H, W) -> `.pooler_output` (items, tokens, D) or a list."""
+        """(items, T, 3, H, W) -> `.pooler_output` (items, tokens, D).
+
+        From a list of (T, 3, H, W) whose T differ comes a list of (tokens, D).
+        """
         if isinstance(pixel_values_videos, Tensor):
             return _pooled(self.connector(self.encode_frames(pixel_values_videos)))
         items = [self.connector(self.encode_frames(clip[None]))[0] for clip in pixel_values_videos]
@@ -154,7 +157,9 @@ class VideoLlama2Model(VideoLlama2PreTrainedModel):
     def get_audio_features(
         self, input_features: Tensor, input_features_mask: Tensor | None = None, **_: Any
     ) -> Any:
-        """(items, F, M), mask (items, F) -> `.pooler_output` (items, tokens, D), or a list where lengths differ.
+        """(items, F, M), mask (items, F) -> `.pooler_output` (items, tokens, D).
+
+        Where the mask gives items different lengths, a list of (tokens, D).
 
         Raises:
             ValueError: the model has no audio branch.
@@ -184,7 +189,7 @@ class VideoLlama2Model(VideoLlama2PreTrainedModel):
     def _audio_branch(self) -> tuple[Beats, nn.Module]:
         if self.audio_tower is None or self.audio_projector is None:
             raise ValueError(
-                "this model has no audio branch: use a checkpoint with one, such as VideoLLaMA2.1-7B-AV"
+                "this model has no audio branch: use a checkpoint with one (VideoLLaMA2.1-7B-AV)"
             )
         return self.audio_tower, self.audio_projector
 

@@ -1,4 +1,4 @@
-"""Scenes into training batches: one row is a clip with many questions that do not see each other."""
+"""Scenes into batches: a row is a clip with many questions that do not see each other."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
