@@ -13,11 +13,17 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 
-# A slow machine is no reason to fail: how long an example takes is not what is tested.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("patient")
+try:
+    from hypothesis import HealthCheck, settings
+except ImportError:  # tests/parity needs pytest alone
+    pass
+else:
+    # A slow machine is no reason to fail: how long an example takes is not what is tested.
+    settings.register_profile(
+        "patient", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("patient")
 
 OWN_RECORDING = Path(__file__).parent / "recorded"
 _UNPACKED = pytest.StashKey[Path]()
