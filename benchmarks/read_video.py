@@ -1,0 +1,164 @@
+"""Time to read 16 frames: ours beside PyAV's plain seeking and, where installed, other decoders.
+
+    python benchmarks/read_video.py [CLIP ...] [--repeats 3]
+
+Without CLIP a ten-minute 1080p30 H.264 clip (a picture every 250 frames stands alone) with AAC is made
+in a temporary folder first, which takes some minutes. Decoders take turns in each round, so that a noisy
+machine is noisy for all; quote the medians and their ratios. Each decoder runs in a process of its own,
+which reports the time and the growth of its memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+FRAMES = 16
+
+
+def ours(path: str) -> int:
+    from videollama2.media.video import read_video
+
+    return len(read_video(path, num_frames=FRAMES).frames)
+
+
+def pyav_seek(path: str) -> int:
+    import av
+
+    from videollama2.media.sampling import uniform_indices
+
+    with av.open(path) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        rate = stream.average_rate
+        read = 0
+        for index in uniform_indices(stream.frames, FRAMES):
+            target = round(index / rate / stream.time_base) + (stream.start_time or 0)
+            container.seek(target, stream=stream)
+            for frame in container.decode(stream):
+                if frame.pts >= target:
+                    frame.to_ndarray(format="rgb24")
+                    read += 1
+                    break
+    return read
+
+
+def torchcodec(path: str) -> int:
+    from torchcodec.decoders import VideoDecoder
+
+    from videollama2.media.sampling import uniform_indices
+
+    decoder = VideoDecoder(path)
+    return len(decoder.get_frames_at(uniform_indices(len(decoder), FRAMES)).data)
+
+
+def decord(path: str) -> int:
+    from decord import VideoReader
+
+    from videollama2.media.sampling import uniform_indices
+
+    reader = VideoReader(path)
+    return len(reader.get_batch(uniform_indices(len(reader), FRAMES)).asnumpy())
+
+
+DECODERS: dict[str, Callable[[str], int]] = {
+    "ours": ours,
+    "PyAV, plain seeking": pyav_seek,
+    "torchcodec": torchcodec,
+    "decord": decord,
+}
+
+
+def measure(name: str, path: str) -> None:
+    """In a process of its own: one JSON line with seconds and MB."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    began = time.perf_counter()
+    frames = DECODERS[name](path)
+    seconds = time.perf_counter() - began
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    if frames != FRAMES:
+        raise SystemExit(f"{name} read {frames} frames of {path}")
+    print(json.dumps({"seconds": seconds, "megabytes": grown}))
+
+
+def make_clip(path: Path, seconds: int = 600) -> None:
+    """1080p30, moving texture, a keyframe every 250 frames, one tone."""
+    import av
+
+    rng = np.random.default_rng(0)
+    texture = (
+        rng.integers(0, 255, (1080 // 8, 1920 // 8, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+    )
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=30)
+        video.width, video.height, video.pix_fmt = 1920, 1080, "yuv420p"
+        video.options = {"preset": "ultrafast", "g": "250", "crf": "28"}
+        audio = container.add_stream("aac", rate=44100)
+        audio.layout = "mono"
+        for index in range(seconds * 30):
+            picture = np.roll(texture, (index % 1080, 2 * index % 1920), (0, 1))
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(video.encode(None))
+        for second in range(seconds):
+            tone = np.sin(np.arange(44100) * 0.06).astype(np.float32)[None] * 0.3
+            frame = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = 44100, second * 44100
+            container.mux(audio.encode(frame))
+        container.mux(audio.encode(None))
+
+
+def compare(path: str, repeats: int) -> None:
+    """Print one line a decoder: median seconds, ratio to ours, memory."""
+    results: dict[str, list[dict[str, float]]] = {}
+    missing: list[str] = []
+    for _ in range(repeats):
+        for name in DECODERS:
+            if name in missing:
+                continue
+            command = [sys.executable, __file__, "--measure", name, path]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                missing.append(name)
+                print(f"{name}: left out ({(done.stderr.strip().splitlines() or ['?'])[-1]})")
+                continue
+            results.setdefault(name, []).append(json.loads(done.stdout.splitlines()[-1]))
+    print(f"{path} on {platform.processor() or platform.machine()}, {repeats} rounds")
+    base = statistics.median(row["seconds"] for row in results["ours"])
+    for name, rows in results.items():
+        median = statistics.median(row["seconds"] for row in rows)
+        memory = statistics.median(row["megabytes"] for row in rows)
+        print(f"  {name:<22}{median:8.2f} s   ours / it {base / median:5.2f}   +{memory:6.0f} MB")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("clips", nargs="*")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure:
+        measure(*arguments.measure)
+        return
+    if arguments.clips:
+        for clip in arguments.clips:
+            compare(clip, arguments.repeats)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        clip = Path(folder) / "long.mp4"
+        make_clip(clip)
+        compare(str(clip), arguments.repeats)
+
+
+if __name__ == "__main__":
+    main()
