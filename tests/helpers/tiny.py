@@ -12,7 +12,8 @@ from transformers import PreTrainedTokenizerFast
 from videollama2.model.config import VideoLlama2Config
 from videollama2.model.model import VideoLlama2ForConditionalGeneration
 
-SPECIAL = ("<pad>", "<|im_start|>", "<|im_end|>", "<video>", "<image>", "<audio>")
+SPECIAL = ("<pad>", "<|im_start|>", "<|im_end|>")
+MEDIA = ("<video>", "<image>", "<audio>")
 IMAGE_SIZE = 28
 TEMPLATE = (
     "{% for message in messages %}"
@@ -21,13 +22,14 @@ TEMPLATE = (
 )
 
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
+def build_tokenizer(*, media_tokens: bool = True) -> PreTrainedTokenizerFast:
     """Every byte is a token, so that a character may take several."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     inner = Tokenizer(BPE({letter: index for index, letter in enumerate(alphabet)}, []))
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     inner.decoder = decoders.ByteLevel()
-    inner.add_special_tokens([AddedToken(token, special=True) for token in SPECIAL])
+    special = (*SPECIAL, *MEDIA) if media_tokens else SPECIAL
+    inner.add_special_tokens([AddedToken(token, special=True) for token in special])
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=inner, pad_token="<pad>", eos_token="<|im_end|>"
     )
