@@ -20,7 +20,7 @@ from videollama2.checkpoints.names import to_released
 # What the recordings write where a medium stands, and whose place it is in ours.
 RELEASED_IDS = {-200: "image", -201: "video", -202: "audio"}
 IGNORED = -100
-GENERATED = 12
+NEVER = -1  # as an end token: the recordings go on past the end of an answer
 
 
 class Recording:
@@ -148,7 +148,7 @@ def test_generated_token_for_token(recording: Recording) -> None:
         inputs = recording.question(name)
         expected = recording[f"{name}.generated"]
         output = recording.model.generate(
-            **inputs, do_sample=False, max_new_tokens=expected.shape[1], min_new_tokens=GENERATED
+            **inputs, do_sample=False, max_new_tokens=expected.shape[1], eos_token_id=NEVER
         )
         answer = output[:, inputs["input_ids"].shape[1] :]
         assert answer.tolist() == expected.tolist(), name
@@ -189,7 +189,7 @@ def test_batched_generation_equals_one_by_one(recording: Recording) -> None:
     cut["input_ids"] = cut["input_ids"][:, :-5]
     cut["attention_mask"] = cut["attention_mask"][:, :-5]
     singles.append(cut)
-    settings = {"do_sample": False, "max_new_tokens": GENERATED, "min_new_tokens": GENERATED}
+    settings = {"do_sample": False, "max_new_tokens": 12, "eos_token_id": NEVER}
     alone = [
         recording.model.generate(**inputs, **settings)[:, inputs["input_ids"].shape[1] :]
         for inputs in singles
