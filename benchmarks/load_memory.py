@@ -1,6 +1,6 @@
 """Peak memory of loading a random released checkpoint, in multiples of its weights.
 
-    python benchmarks/load_memory.py [--gigabytes 2.2] [--dtype bfloat16] [--formats safetensors bin]
+    python benchmarks/load_memory.py [--gigabytes 2.2] [--dtype bfloat16] [--formats safetensors]
 
 Writes checkpoints of random numbers (a Mistral of the asked size with the released CLIP tower and
 connector types) to a temporary folder, loads each in a process of its own and prints one JSON line
@@ -39,28 +39,41 @@ BASE = {
 SHARD_BYTES = 1_000_000_000
 PER_LAYER = 2048 * (2048 * 2 + 512 * 2) + 3 * 2048 * 7168
 FIXED = 560_000_000  # parameters of tower, connector and embeddings at this width
+FIXED_SMALL = 40_000_000
+TOWER_FOLDER = "clip-three-layers"
 
 
-def write_checkpoint(folder: Path, gigabytes: float, dtype: str, kind: str) -> None:
+def write_checkpoint(folder: Path, args: argparse.Namespace) -> None:
     import torch
 
-    from videollama2.checkpoints.layouts import to_released, upgrade_config
+    from videollama2.checkpoints.layouts import KNOWN_TOWERS, to_released, upgrade_config
     from videollama2.checkpoints.load import empty_model
     from videollama2.model.config import VideoLlama2Config
 
-    element = getattr(torch, dtype)
-    layers = max(1, int((gigabytes * 1e9 / element.itemsize - FIXED) // PER_LAYER))
-    config = {**BASE, "num_hidden_layers": layers, "torch_dtype": dtype}
-    model = empty_model(VideoLlama2Config.from_dict(upgrade_config(config, None)))
+    kind = args.formats[0]
+    element = getattr(torch, args.dtype)
+    small = {"mm_projector_type": "linear", "vocab_size": 1000} if args.small_tower else {}
+    fixed = FIXED_SMALL if args.small_tower else FIXED
+    layers = max(1, int((args.gigabytes * 1e9 / element.itemsize - fixed) // PER_LAYER))
+    config = {**BASE, **small, "num_hidden_layers": layers, "torch_dtype": args.dtype}
+    if args.small_tower:
+        folder.mkdir(parents=True)
+        config["mm_vision_tower"] = TOWER_FOLDER
+        (folder / TOWER_FOLDER).mkdir()
+        tower = {**KNOWN_TOWERS["clip-vit-large-patch14-336"], "num_hidden_layers": 3}
+        (folder / TOWER_FOLDER / "config.json").write_text(json.dumps(tower))
+    model = empty_model(VideoLlama2Config.from_dict(upgrade_config(config, folder)))
     shapes = {to_released(n): p.shape for n, p in model.state_dict().items()}
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config))
     shards: list[dict[str, torch.Tensor]] = [{}]
     size = 0
     weight_map = {}
     name_of = "model-{}.safetensors" if kind == "safetensors" else "pytorch_model-{}.bin"
+    noise = torch.randn(1 << 20).mul_(0.02).to(element)
     for name, shape in shapes.items():
-        tensor = torch.empty(shape, dtype=element).normal_(std=0.02)
+        count = shape.numel()
+        tensor = noise.repeat(-(-count // len(noise)))[:count].clone().view(shape)
         if shards[-1] and size + tensor.nbytes > SHARD_BYTES:
             save(shards[-1], folder / name_of.format(len(shards)), kind)
             shards[-1] = {}
@@ -117,6 +130,7 @@ def main() -> None:
     parser.add_argument("--gigabytes", type=float, default=2.2)
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--load-dtype")
+    parser.add_argument("--small-tower", action="store_true", help="three layers, linear connector")
     parser.add_argument("--formats", nargs="+", default=["safetensors", "bin"])
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
@@ -125,13 +139,14 @@ def main() -> None:
         print(json.dumps(measure(args.measure, args.load_dtype)))
         return
     if args.write:
-        write_checkpoint(args.write, args.gigabytes, args.dtype, args.formats[0])
+        write_checkpoint(args.write, args)
         return
     me = [sys.executable, __file__]
     for kind in args.formats:
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / kind
             size = ["--gigabytes", str(args.gigabytes), "--dtype", args.dtype, "--formats", kind]
+            size += ["--small-tower"] if args.small_tower else []
             subprocess.run([*me, "--write", str(folder), *size], check=True)
             load = [*me, "--measure", str(folder)]
             if args.load_dtype:

@@ -15,7 +15,8 @@ from videollama2.checkpoints.gather import UNUSED_FILE, Elsewhere, Gathered, gat
 from videollama2.checkpoints.layouts import RELEASED_KEY, downgrade_config, is_known_tower
 from videollama2.checkpoints.load import empty_model, fit_model, model_config
 from videollama2.checkpoints.names import canonical, to_released
-from videollama2.checkpoints.processor import PROCESSOR_CONFIG, has_tokenizer, load_processor
+from videollama2.checkpoints.processor import PROCESSOR_CONFIG, load_processor
+from videollama2.checkpoints.token_ids import has_tokenizer
 from videollama2.checkpoints.towers import find_tower, last_name
 from videollama2.checkpoints.weights import StoredTensor, open_weights
 from videollama2.checkpoints.writing import (

@@ -20,6 +20,7 @@ from videollama2.checkpoints.locate import (
 from videollama2.checkpoints.lora import LowRank, adapter_file, native_name, open_adapter
 from videollama2.checkpoints.names import canonical, to_native
 from videollama2.checkpoints.shards import open_folder
+from videollama2.checkpoints.token_ids import has_tokenizer, media_token_ids
 from videollama2.checkpoints.towers import find_tower, read_json, vision_half
 from videollama2.checkpoints.weights import StoredTensor, open_weights
 
@@ -124,7 +125,22 @@ def _upgrade(raw: Mapping[str, Any], folder: Path, places: Elsewhere) -> dict[st
         audio = {"model_type": "beats"}
         if path.suffix == ".pt":
             audio |= beats_config_of(read_beats_cfg(path), path)
-    return upgrade_config(raw, folder, vision_config=vision, audio_config=audio)
+    native = upgrade_config(raw, folder, vision_config=vision, audio_config=audio)
+    speaking = tokenizer_folder(folder, places)
+    if speaking is not None and speaking != folder:  # the language model's own tokenizer
+        native |= media_token_ids(speaking, int(raw["vocab_size"]))
+    return native
+
+
+def tokenizer_folder(folder: Path, places: Elsewhere) -> Path | None:
+    """Where the tokenizer lies: in the checkpoint, or with the language model it builds on."""
+    if has_tokenizer(folder):
+        return folder
+    if places.language_model is not None or layout_of(folder) in ("base", "adapter"):
+        config = read_config(folder) if (folder / "config.json").is_file() else {}
+        base = base_folder(folder, config, places)
+        return tokenizer_folder(base, Elsewhere(hub=places.hub))
+    return None
 
 
 def base_folder(folder: Path, raw: Mapping[str, Any], places: Elsewhere) -> Path:

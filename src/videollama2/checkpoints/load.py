@@ -25,6 +25,7 @@ from videollama2.checkpoints.lora import LowRank
 from videollama2.checkpoints.modules import stored_names, tensors_held
 from videollama2.checkpoints.names import canonical, to_released
 from videollama2.checkpoints.processor import load_processor
+from videollama2.checkpoints.token_ids import MEDIA_TOKENS
 from videollama2.checkpoints.unused import check_twins, known_unused
 from videollama2.model.config import VideoLlama2Config
 from videollama2.model.model import VideoLlama2ForConditionalGeneration
@@ -70,7 +71,7 @@ def load_model(
         hub=hub,
     )
     gathered = gather(str(name_or_path), elsewhere)
-    config = config or model_config(gathered)
+    config = model_config(gathered) if config is None else _with_ids(config, gathered)
     if attn_implementation is not None:
         config._attn_implementation = attn_implementation  # pyright: ignore[reportPrivateUsage]
     chosen = _choose_dtype(dtype, config, gathered)
@@ -117,7 +118,9 @@ def load_released(name_or_path: Name, **kwargs: Any) -> VideoLlama2ForConditiona
 def empty_model(config: VideoLlama2Config) -> VideoLlama2ForConditionalGeneration:
     """The model without memory for its parameters; buffers that are computed are real."""
     with init_empty_weights(include_buffers=False), no_init_weights():
-        return VideoLlama2ForConditionalGeneration(config)
+        model = VideoLlama2ForConditionalGeneration(config)
+    model.tie_weights()  # what is tied within the context above comes apart again
+    return model
 
 
 def model_config(gathered: Gathered) -> VideoLlama2Config:
@@ -218,6 +221,18 @@ def _dtype_of(
     if dtype == torch.float16:
         keep |= set(getattr(model, "_keep_in_fp32_modules", None) or ())
     return torch.float32 if keep.intersection(slot.name.split(".")) else dtype
+
+
+def _with_ids(config: VideoLlama2Config, gathered: Gathered) -> VideoLlama2Config:
+    """A given config, with the media token ids of the checkpoint's tokenizer.
+
+    A config that came from the hub alone could not see the tokenizer and has the ids from the
+    vocabulary's size on; the processor has the tokenizer's.
+    """
+    if config.video_token_id == int(config.text_config.vocab_size):
+        for field in MEDIA_TOKENS:
+            setattr(config, field, gathered.config.get(field, getattr(config, field)))
+    return config
 
 
 def _choose_dtype(

@@ -8,9 +8,10 @@ from typing import Any
 from transformers import AutoTokenizer
 
 from videollama2.checkpoints.errors import CheckpointError
-from videollama2.checkpoints.gather import Elsewhere, base_folder, checkpoint_config
+from videollama2.checkpoints.gather import Elsewhere, checkpoint_config, tokenizer_folder
 from videollama2.checkpoints.layouts import RELEASED_KEY
-from videollama2.checkpoints.locate import HubOptions, find_folder, layout_of, read_config
+from videollama2.checkpoints.locate import HubOptions, find_folder, layout_of
+from videollama2.checkpoints.token_ids import TOKENIZER_FILES
 from videollama2.checkpoints.towers import find_tower, read_json, tower_preprocessing
 from videollama2.model.config import VideoLlama2Config
 from videollama2.processing.processor import VideoLlama2Processor
@@ -18,7 +19,6 @@ from videollama2.processing.tokens import settle_token_ids
 
 PROCESSOR_CONFIG = "processor_config.json"
 _IMAGE_SETTINGS = "preprocessor_config.json"
-_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
 def load_processor(
@@ -49,29 +49,16 @@ def load_processor(
         saved = VideoLlama2Processor.from_pretrained(folder)  # pyright: ignore[reportUnknownMemberType]
         settle_token_ids(saved.tokenizer, config)
         return saved
-    tokenizer = _load_tokenizer(_tokenizer_folder(folder, elsewhere))
+    speaking = tokenizer_folder(folder, elsewhere)
+    if speaking is None:
+        raise CheckpointError(
+            folder,
+            f"holds no tokenizer (none of {', '.join(TOKENIZER_FILES)})",
+            "Put the tokenizer's files there, or pass language_model=FOLDER_OR_HUB_ID to take its",
+        )
+    tokenizer = _load_tokenizer(speaking)
     return VideoLlama2Processor.from_config(
         config, tokenizer, _image_settings(folder, config, elsewhere)
-    )
-
-
-def has_tokenizer(folder: Path) -> bool:
-    """Whether a folder holds a tokenizer's files."""
-    return any((folder / file).is_file() for file in _TOKENIZERS)
-
-
-def _tokenizer_folder(folder: Path, elsewhere: Elsewhere) -> Path:
-    """Where the tokenizer lies: in the checkpoint, or with the language model it builds on."""
-    if has_tokenizer(folder):
-        return folder
-    if elsewhere.language_model is not None or layout_of(folder) in ("base", "adapter"):
-        config = read_config(folder) if (folder / "config.json").is_file() else {}
-        base = base_folder(folder, config, elsewhere)
-        return _tokenizer_folder(base, Elsewhere(hub=elsewhere.hub))
-    raise CheckpointError(
-        folder,
-        f"holds no tokenizer (none of {', '.join(_TOKENIZERS)})",
-        "Put the tokenizer's files there, or pass language_model=FOLDER_OR_HUB_ID to take its",
     )
 
 

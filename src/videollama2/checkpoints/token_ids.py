@@ -4,16 +4,25 @@ Read off the tokenizer's files, so that a config agrees with its processor befor
 is built. Without a tokenizer they are the three ids from the vocabulary's size on.
 """
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from videollama2.checkpoints.towers import read_json
 
 MEDIA_TOKENS = {
     "video_token_id": "<video>",
     "image_token_id": "<image>",
     "audio_token_id": "<audio>",
 }
+
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a folder holds a tokenizer's files."""
+    return any((folder / file).is_file() for file in TOKENIZER_FILES)
 
 
 def media_token_ids(folder: Path | None, vocab_size: int) -> dict[str, int]:
@@ -43,13 +52,9 @@ def _read_vocabulary(folder: Path) -> dict[str, int] | None:
     return None
 
 
-def _load(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
 def _from_fast(path: Path) -> dict[str, int]:
-    content = _load(path)
-    vocabulary = content["model"]["vocab"]
+    content = read_json(path)
+    vocabulary: Any = content.get("model", {}).get("vocab", {})
     if isinstance(vocabulary, list):  # a unigram model lists (piece, score)
         pieces: list[Any] = vocabulary  # pyright: ignore[reportUnknownVariableType]  (JSON)
         vocabulary = {str(piece[0]): index for index, piece in enumerate(pieces)}
@@ -58,7 +63,7 @@ def _from_fast(path: Path) -> dict[str, int]:
 
 
 def _from_vocabulary(path: Path) -> dict[str, int]:
-    return dict(_load(path))
+    return dict(read_json(path))
 
 
 def _from_sentencepiece(path: Path) -> dict[str, int]:
@@ -73,8 +78,8 @@ def _from_sentencepiece(path: Path) -> dict[str, int]:
 def _added(folder: Path) -> dict[str, int]:
     ids: dict[str, int] = {}
     if (folder / "tokenizer_config.json").is_file():
-        decoder = _load(folder / "tokenizer_config.json").get("added_tokens_decoder", {})
+        decoder = read_json(folder / "tokenizer_config.json").get("added_tokens_decoder", {})
         ids |= {entry["content"]: int(index) for index, entry in decoder.items()}
     if (folder / "added_tokens.json").is_file():
-        ids |= _load(folder / "added_tokens.json")
+        ids |= read_json(folder / "added_tokens.json")
     return ids
