@@ -14,7 +14,6 @@ import typer
 from videollama2.cli import options
 from videollama2.cli.console import INTERRUPTED, exit_codes, note, working, write
 from videollama2.cli.loading import load_assistant, open_media
-from videollama2.media.errors import MediaError
 
 if TYPE_CHECKING:
     from videollama2.conversation import Conversation
@@ -139,7 +138,7 @@ class Talk:
                 note("Write the path after it: /add clip.mp4")
                 return
             self.add(list(paths))
-        except (MediaError, ValueError) as error:
+        except ValueError as error:  # a MediaError is one
             note(f"videollama2: {error}")
 
     def _question(self, line: str) -> None:

@@ -11,9 +11,6 @@ from typing import Any, NoReturn
 
 import typer
 
-from videollama2.checkpoints.errors import CheckpointError
-from videollama2.media.errors import MediaError
-
 CANNOT, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
 
@@ -38,10 +35,12 @@ def exit_codes() -> Generator[None]:
     except BrokenPipeError:  # whoever read our output has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(CANNOT) from None
-    except (MediaError, CheckpointError) as error:
-        fail(str(error))
     except ValueError as error:
-        fail(str(error), WRONG_USAGE)
+        from videollama2.checkpoints.errors import CheckpointError
+        from videollama2.media.errors import MediaError  # its room imports numpy, so not before
+
+        cannot = isinstance(error, (MediaError, CheckpointError))
+        fail(str(error), CANNOT if cannot else WRONG_USAGE)
 
 
 @contextmanager
