@@ -198,6 +198,11 @@ def test_requests_that_make_no_sense(assistant: VideoLlama2) -> None:
         assistant.ask("what is <video>?")
 
 
+def test_a_conversation_longer_than_the_model_reads(assistant: VideoLlama2) -> None:
+    with pytest.raises(ValueError, match=r"tokens long and this language model reads 2048"):
+        assistant.ask("why? " * 500)
+
+
 def test_tag_sound(assistant: VideoLlama2, media_folder: Path) -> None:
     path = str(media_folder / "tone.wav")
     tags = assistant.tag_sound(path, top=3)

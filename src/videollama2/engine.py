@@ -23,6 +23,8 @@ from videollama2.processing.parts import (
     VideoInput,
 )
 
+_LONGEST = "max_position_embeddings"
+
 
 @dataclass(frozen=True, eq=False)
 class Medium:
@@ -119,11 +121,21 @@ class Engine:
         return media
 
     def prompt(self, messages: Sequence[Mapping[str, Any]], media: Sequence[Medium]) -> Prompt:
-        """A conversation whose media are `media`, in this order, as the model's input."""
+        """A conversation whose media are `media`, in this order, as the model's input.
+
+        Raises:
+            ValueError: it is longer than the language model reads.
+        """
         inputs = self.processor.apply_chat_template(
             list(messages), tokenize=True, return_dict=True, add_generation_prompt=True
         )
         ids: list[int] = inputs["input_ids"][0].tolist()
+        longest: int | None = getattr(self.model.config.text_config, _LONGEST, None)
+        if longest is not None and len(ids) > longest:
+            raise ValueError(
+                f"the conversation is {len(ids)} tokens long and this language model reads "
+                f"{longest}: ask about fewer media, or take fewer frames (num_frames)"
+            )
         return Prompt(tuple(ids), tuple(tokens for medium in media for tokens in medium.tokens))
 
     def stream(

@@ -23,6 +23,7 @@ class Sampler:
         self, settings: Sequence[SamplingSettings], banned: Sequence[int], device: torch.device
     ) -> None:
         self._settings = list(settings)
+        self._device = device
         self._banned = torch.tensor(sorted(banned), dtype=torch.long, device=device)
         self._generators = [_generator(row, device) for row in settings]
 
@@ -30,7 +31,7 @@ class Sampler:
         self, logits_bv: Tensor, rows: Sequence[int], past: Sequence[Sequence[int]]
     ) -> list[int]:
         """(B, V) scores of the rows `rows` -> a token each; `past` is what each has generated."""
-        scores = logits_bv.float()
+        scores = logits_bv.to(self._device, torch.float32)
         if len(self._banned):
             scores = scores.index_fill(1, self._banned, float("-inf"))
         if any(self._settings[row].repetition_penalty != 1 for row in rows):
