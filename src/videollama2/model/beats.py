@@ -5,11 +5,14 @@ E width, A heads, K width of a head. Plain torch, usable on its own.
 Source: BEATs (Chen et al., 2022) as in released `model/beats/`, parameter names too.
 """
 
+from collections.abc import Callable
 from math import log
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVariableType]
 
 WEIGHT_NORM_EPS = 1e-6
 GATE_WIDTH = 8
@@ -19,15 +22,17 @@ class _ScaleGradient(torch.autograd.Function):
     """Identity forward; the gradient is scaled on its way back (layer-wise gradient decay)."""
 
     @staticmethod
-    def forward(ctx: "torch.autograd.function.FunctionCtx", x: Tensor, scale: float) -> Tensor:
-        ctx.scale = scale  # pyright: ignore[reportAttributeAccessIssue]
+    def forward(ctx: Any, x: Tensor, scale: float) -> Tensor:
+        ctx.scale = scale
         return x.view_as(x)
 
     @staticmethod
-    def backward(
-        ctx: "torch.autograd.function.FunctionCtx", *grad_outputs: Tensor
-    ) -> tuple[Tensor, None]:
-        return grad_outputs[0] * ctx.scale, None  # pyright: ignore[reportAttributeAccessIssue]
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        return grad_outputs[0] * ctx.scale, None
+
+
+_scale_gradient = cast("Callable[[Tensor, float], Tensor]", _ScaleGradient.apply)  # pyright: ignore[reportUnknownMemberType]
+_checkpoint = cast("Callable[..., Tensor]", checkpoint)
 
 
 class WeightNormConv(nn.Module):
@@ -51,7 +56,8 @@ class WeightNormConv(nn.Module):
         channels = self.weight_v.shape[0]
         nn.init.normal_(self.weight_v, std=(4 / (self.kernel * channels)) ** 0.5)
         with torch.no_grad():
-            self.weight_g.copy_(self.weight_v.norm(dim=(0, 1), keepdim=True))
+            v: Any = self.weight_v
+            self.weight_g.copy_(v.norm(dim=(0, 1), keepdim=True))
 
     def forward(self, x_bel: Tensor) -> Tensor:
         """(B, E, L) -> (B, E, L)."""
@@ -153,13 +159,16 @@ class BeatsEncoder(nn.Module):
             for _ in range(num_hidden_layers)
         )
         # The released code hangs the one table that all layers share on the first layer.
-        self.layers[0].self_attn.register_module(
+        self._first_attention().register_module(
             "relative_attention_bias", nn.Embedding(num_buckets, num_attention_heads)
         )
 
+    def _first_attention(self) -> BeatsAttention:
+        return cast("BeatsLayer", self.layers[0]).self_attn
+
     def position_bias(self, length: int) -> Tensor:
         """(A, L, L): the learned bias of each distance bucket (as in T5, both directions)."""
-        table = self.layers[0].self_attn.get_submodule("relative_attention_bias")
+        table = self._first_attention().get_submodule("relative_attention_bias")
         positions = torch.arange(length, device=next(table.parameters()).device)
         distance = positions[None, :] - positions[:, None]
         return table(self._bucket(distance)).permute(2, 0, 1)
@@ -184,11 +193,9 @@ class BeatsEncoder(nn.Module):
             if self.training and self.layer_drop > 0 and torch.rand(()).item() < self.layer_drop:
                 continue
             if self.training and self.gradient_decay != 1.0 and x_ble.requires_grad:
-                x_ble = _ScaleGradient.apply(x_ble, self.gradient_decay)  # pyright: ignore
+                x_ble = _scale_gradient(x_ble, self.gradient_decay)
             if self.gradient_checkpointing and self.training:
-                x_ble = torch.utils.checkpoint.checkpoint(
-                    layer, x_ble, bias, hidden_bl, use_reentrant=False
-                )
+                x_ble = _checkpoint(layer, x_ble, bias, hidden_bl, use_reentrant=False)
             else:
                 x_ble = layer(x_ble, bias, hidden_bl)
         return x_ble

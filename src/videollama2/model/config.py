@@ -11,6 +11,7 @@ from videollama2.checkpoints.layouts import RELEASED_MODEL_TYPES, is_released, u
 
 FEATURE_SELECTIONS = ("patch", "cls_patch")
 MEDIA_MODES = ("native", "released")
+_any_config: Any = AutoConfig  # it is untyped
 
 
 class ConnectorConfig(PreTrainedConfig):
@@ -117,7 +118,7 @@ def _nested(value: Any, default: str) -> PreTrainedConfig | None:
     if value is None or isinstance(value, PreTrainedConfig):
         return value
     fields = dict(value)
-    return AutoConfig.for_model(fields.pop("model_type", default), **fields)
+    return _any_config.for_model(fields.pop("model_type", default), **fields)
 
 
 def _beats(value: Mapping[str, Any] | BeatsConfig | None) -> BeatsConfig | None:
@@ -142,7 +143,7 @@ class VideoLlama2Config(PreTrainedConfig):
     """
 
     model_type = "videollama2"
-    sub_configs = {  # noqa: RUF012  (the base class reads a plain dict)
+    sub_configs = {  # noqa: RUF012  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]  (a plain dict is read)
         "vision_config": AutoConfig,
         "audio_config": BeatsConfig,
         "text_config": AutoConfig,
@@ -176,8 +177,8 @@ class VideoLlama2Config(PreTrainedConfig):
             )
         vision = _nested(vision_config, "siglip_vision_model")
         text = _nested(text_config, "qwen2")
-        self.vision_config: Any = vision or AutoConfig.for_model("siglip_vision_model")
-        self.text_config: Any = text or AutoConfig.for_model("qwen2")
+        self.vision_config: Any = vision or _any_config.for_model("siglip_vision_model")
+        self.text_config: Any = text or _any_config.for_model("qwen2")
         self.audio_config = _beats(audio_config)
         if isinstance(connector_config, ConnectorConfig):
             self.connector_config = connector_config
@@ -210,7 +211,8 @@ class VideoLlama2Config(PreTrainedConfig):
         cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """The config as a dict of ours; a flat released one is upgraded."""
-        config, rest = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
+        parent: Any = super()
+        config, rest = parent.get_config_dict(pretrained_model_name_or_path, **kwargs)
         return _upgraded(config, pretrained_model_name_or_path), rest
 
     @classmethod
@@ -242,4 +244,4 @@ def register_released_model_types() -> None:
             continue
         members: dict[str, Any] = {"model_type": model_type, "from_dict": classmethod(from_dict)}
         alias = type("VideoLlama2Config", (VideoLlama2Config,), members)
-        AutoConfig.register(model_type, alias, exist_ok=True)
+        _any_config.register(model_type, alias, exist_ok=True)

@@ -7,10 +7,12 @@ et al., 2020) with depth-wise 3x3 convolutions, squeeze-excitation and channel l
 """
 
 from math import isqrt
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from videollama2.model.tensors import unflatten
 from videollama2.model.tokens import ConnectorShape, connector_shape, mlp_depth
 
 SQUEEZE_RATIO = 0.25
@@ -21,7 +23,7 @@ class ChannelLayerNorm(nn.LayerNorm):
     """Layer norm over the channels of (B, C, H, W), each pixel by itself."""
 
     def __init__(self, channels: int) -> None:
-        super().__init__(channels, eps=NORM_EPS)
+        super().__init__(channels, eps=NORM_EPS)  # pyright: ignore[reportUnknownMemberType]
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
@@ -136,11 +138,11 @@ class SpatialTemporalConnector(nn.Module):
         x = x_bthwc.flatten(0, 1).permute(0, 3, 1, 2)
         if self.s1 is not None:
             x = self.s1(x)
-        x = self.sampler(x.unflatten(0, (clips, frames)).transpose(1, 2))
+        x = self.sampler(unflatten(x, 0, (clips, frames)).transpose(1, 2))
         time = x.shape[2]
         if self.s2 is not None:
-            x = self.s2(x.transpose(1, 2).flatten(0, 1)).unflatten(0, (clips, time))
-            x = x.transpose(1, 2)
+            x = self.s2(x.transpose(1, 2).flatten(0, 1))
+            x = unflatten(x, 0, (clips, time)).transpose(1, 2)
         return self.readout(x.flatten(2).transpose(1, 2))
 
 
@@ -152,7 +154,8 @@ class MeanMlpConnector(nn.Sequential):
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, T, N, C) -> (B, N, D)."""
-        return super().forward(_as_patches(input).mean(1))
+        parent: Any = super()
+        return parent.forward(_as_patches(input).mean(1))
 
 
 class MeanLinearConnector(nn.Linear):
@@ -198,7 +201,7 @@ def _as_grid(x: Tensor) -> Tensor:
             f"{x.shape[2]} patches are no square grid: give (B, T, H, W, C), and leave a class "
             "token out (vision_feature_select='patch')"
         )
-    return x.unflatten(2, (side, side))
+    return unflatten(x, 2, (side, side))
 
 
 def _as_patches(x: Tensor) -> Tensor:

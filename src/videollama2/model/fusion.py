@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from videollama2.model.tensors import integers
+
 
 class MediaTokenMismatchError(ValueError):
     """The text holds more or fewer placeholders of a kind than its media give tokens."""
@@ -16,7 +18,7 @@ def check_counts(kind: str, placeholders_b: Tensor, items: Sequence[int]) -> Non
     Raises:
         MediaTokenMismatchError: naming the kind, the items' tokens and the rows' placeholders.
     """
-    rows = [int(count) for count in placeholders_b.tolist()]
+    rows = integers(placeholders_b)
     if sum(rows) == sum(items):
         return
     raise MediaTokenMismatchError(

@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from transformers import GenerationMixin
-from transformers.utils import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 from videollama2.model.config import VideoLlama2Config
 from videollama2.model.trunk import Features, VideoLlama2Model, VideoLlama2PreTrainedModel
@@ -52,7 +52,7 @@ class VideoLlama2ForConditionalGeneration(VideoLlama2PreTrainedModel, Generation
     }
 
     def __init__(self, config: VideoLlama2Config) -> None:
-        super().__init__(config)
+        super().__init__(config)  # pyright: ignore[reportUnknownMemberType]
         text = config.text_config
         biased = text.model_type in _BIASED_HEADS or bool(getattr(text, "lm_head_bias", False))
         self.model = VideoLlama2Model(config)
@@ -68,7 +68,8 @@ class VideoLlama2ForConditionalGeneration(VideoLlama2PreTrainedModel, Generation
 
         if load.is_released_checkpoint(pretrained_model_name_or_path, **kwargs):
             return load.load_released(pretrained_model_name_or_path, **kwargs)
-        return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        parent: Any = super()
+        return parent.from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
 
     def get_input_embeddings(self) -> nn.Module:
         """The word embeddings."""
@@ -156,7 +157,8 @@ class VideoLlama2ForConditionalGeneration(VideoLlama2PreTrainedModel, Generation
         logits = self.logits(outputs.last_hidden_state[:, keep])
         loss = None
         if labels is not None:
-            loss = self.loss_function(
+            untyped: Any = self
+            loss = untyped.loss_function(
                 logits=logits, labels=labels, vocab_size=logits.shape[-1], **kwargs
             )
         return VideoLlama2CausalLMOutput(
@@ -180,7 +182,7 @@ class VideoLlama2ForConditionalGeneration(VideoLlama2PreTrainedModel, Generation
         cap = getattr(text, "final_logit_softcapping", None)  # Gemma 2
         return logits if cap is None else torch.tanh(logits / cap) * cap
 
-    def prepare_inputs_for_generation(
+    def prepare_inputs_for_generation(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
         input_ids: Tensor,
         past_key_values: Any = None,
@@ -189,7 +191,8 @@ class VideoLlama2ForConditionalGeneration(VideoLlama2PreTrainedModel, Generation
         **kwargs: Any,
     ) -> dict[str, Any]:
         """The inputs of one step: media on the first one only, then they are in the cache."""
-        inputs = super().prepare_inputs_for_generation(
+        parent: Any = super()
+        inputs: dict[str, Any] = parent.prepare_inputs_for_generation(
             input_ids,
             past_key_values=past_key_values,
             inputs_embeds=inputs_embeds,

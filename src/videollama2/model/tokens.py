@@ -1,7 +1,8 @@
 """How many tokens a medium becomes: plain numbers, known before any encoder runs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 _LINEAR_TYPES = ("linear", "mlp{n}x_gelu")
 
@@ -106,14 +107,14 @@ def config_connector_shape(connector_config: Any) -> ConnectorShape:
 def vision_grid(
     config: Any, height: int | None = None, width: int | None = None
 ) -> tuple[int, int]:
-    """(rows, columns) of patches of a frame of `height` x `width` pixels (default: the config's)."""
+    """(rows, columns) of patches of a frame of `height` x `width` pixels; None: the config's."""
     vision = config.vision_config
     patch = int(vision.patch_size)
     side = getattr(vision, "image_size", None)
     if side is None:  # SigLIP 2 (NaFlex) is told by its number of patches alone
         side = int(int(vision.num_patches) ** 0.5) * patch
-    size_h, size_w = (side[0], side[1]) if isinstance(side, (list, tuple)) else (side, side)
-    return (height or int(size_h)) // patch, (width or int(size_w)) // patch
+    sizes = cast("Sequence[Any]", side if isinstance(side, (list, tuple)) else (side, side))
+    return (height or int(sizes[0])) // patch, (width or int(sizes[1])) // patch
 
 
 def num_video_tokens(

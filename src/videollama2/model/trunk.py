@@ -16,6 +16,7 @@ from videollama2.model.beats import Beats, WeightNormConv
 from videollama2.model.config import BeatsConfig, VideoLlama2Config
 from videollama2.model.connector import build_audio_projector, build_connector
 from videollama2.model.fusion import fuse
+from videollama2.model.tensors import integers, unflatten
 from videollama2.model.tokens import num_audio_tokens
 from videollama2.model.vision import build_vision_tower, patch_features
 
@@ -53,9 +54,9 @@ class VideoLlama2PreTrainedModel(PreTrainedModel):
     config: VideoLlama2Config
     base_model_prefix = "model"
     main_input_name = "input_ids"
-    input_modalities = ("image", "video", "audio", "text")
+    input_modalities = ["image", "video", "audio", "text"]  # noqa: RUF012  (plain lists are read)
     supports_gradient_checkpointing = True
-    _no_split_modules = ["BeatsLayer", "Bottleneck"]  # noqa: RUF012  (plain lists are read)
+    _no_split_modules = ["BeatsLayer", "Bottleneck"]  # noqa: RUF012
     _skip_keys_device_placement = ["past_key_values"]  # noqa: RUF012
     _supports_flash_attn = True
     _supports_sdpa = True
@@ -69,8 +70,9 @@ class VideoLlama2PreTrainedModel(PreTrainedModel):
             module.reset_parameters()
         elif isinstance(module, (nn.Linear, nn.Embedding)):
             nn.init.normal_(module.weight, std=std)
-            if isinstance(module, nn.Linear) and module.bias is not None:
-                nn.init.zeros_(module.bias)
+            bias: Tensor | None = getattr(module, "bias", None)
+            if bias is not None:
+                nn.init.zeros_(bias)
         elif isinstance(module, (nn.Conv2d, nn.Conv3d)):
             nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
             if module.bias is not None:
@@ -84,7 +86,7 @@ class VideoLlama2Model(VideoLlama2PreTrainedModel):
     """Everything but the output layer: encoders, connectors, fusion, the language model's trunk."""
 
     def __init__(self, config: VideoLlama2Config) -> None:
-        super().__init__(config)
+        super().__init__(config)  # pyright: ignore[reportUnknownMemberType]
         connector = config.connector_config
         downsample = connector.downsample
         self.vision_tower = build_vision_tower(config.vision_config, config.vision_feature_layer)
@@ -107,7 +109,8 @@ class VideoLlama2Model(VideoLlama2PreTrainedModel):
                 config.audio_projector_type, audio.hidden_size, config.text_config.hidden_size
             )
         )
-        self.language_model: Any = AutoModel.from_config(config.text_config)
+        auto: Any = AutoModel  # it is untyped
+        self.language_model: Any = auto.from_config(config.text_config)
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
@@ -132,7 +135,7 @@ class VideoLlama2Model(VideoLlama2PreTrainedModel):
             int(self.config.vision_config.patch_size),
             self.config.vision_feature_select,
         )
-        return features.unflatten(0, pixels.shape[:2])
+        return unflatten(features, 0, tuple(pixels.shape[:2]))
 
     def get_video_features(self, pixel_values_videos: Features, **_: Any) -> Any:
         """(items, T, 3, H, W) -> `.pooler_output` (items, tokens, D).
@@ -164,13 +167,12 @@ class VideoLlama2Model(VideoLlama2PreTrainedModel):
         Raises:
             ValueError: the model has no audio branch.
         """
-        tower, projector = self._audio_branch()
-        config = self.config.audio_config
+        config, tower, projector = self._audio_branch()
         mask = input_features_mask.bool() if input_features_mask is not None else None
         if mask is None or not config.mask_padding or bool(mask.all()):
             return _pooled(projector(tower(input_features)))
         tokens = projector(tower(input_features, mask))
-        counts = [num_audio_tokens(config, int(frames)) for frames in mask.sum(1).tolist()]
+        counts = [num_audio_tokens(config, frames) for frames in integers(mask.sum(1))]
         items = [row[:count] for row, count in zip(tokens, counts, strict=True)]
         return _pooled(_stack_if_equal(items))
 
@@ -182,16 +184,17 @@ class VideoLlama2Model(VideoLlama2PreTrainedModel):
         Raises:
             ValueError: the model has no audio branch, or its encoder no tag head.
         """
-        tower, _ = self._audio_branch()
+        config, tower, _ = self._audio_branch()
         mask = input_features_mask.bool() if input_features_mask is not None else None
-        return tower.tag(input_features, mask if self.config.audio_config.mask_padding else None)
+        return tower.tag(input_features, mask if config.mask_padding else None)
 
-    def _audio_branch(self) -> tuple[Beats, nn.Module]:
-        if self.audio_tower is None or self.audio_projector is None:
+    def _audio_branch(self) -> tuple[BeatsConfig, Beats, nn.Module]:
+        config = self.config.audio_config
+        if config is None or self.audio_tower is None or self.audio_projector is None:
             raise ValueError(
                 "this model has no audio branch: use a checkpoint with one (VideoLLaMA2.1-7B-AV)"
             )
-        return self.audio_tower, self.audio_projector
+        return config, self.audio_tower, self.audio_projector
 
     def media_token_ids(self) -> dict[str, int]:
         """The placeholder id of each kind of medium."""
@@ -244,7 +247,9 @@ class VideoLlama2Model(VideoLlama2PreTrainedModel):
                     input_features, input_features_mask
                 ).pooler_output
             given = {"video": video_features, "image": image_features, "audio": audio_features}
-            items = {kind: list(value) for kind, value in given.items() if value is not None}
+            items: dict[str, Sequence[Tensor]] = {
+                kind: list(value) for kind, value in given.items() if value is not None
+            }
             inputs_embeds = self.embed(input_ids, items)
         return self.language_model(
             inputs_embeds=inputs_embeds,

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel
 
+from videollama2.model.tensors import unflatten
+
 # What encoders put behind their last layer. Features are read before it, so it is not built.
 _AFTER_LAST_LAYER = ("post_layernorm", "layernorm", "norm", "head", "pooler")
 
@@ -33,7 +35,8 @@ def build_vision_tower(vision_config: Any, feature_layer: int) -> nn.Module:
     config.num_hidden_layers = num_read_layers(vision_config, feature_layer)
     if hasattr(config, "vision_use_head"):
         config.vision_use_head = False
-    tower = AutoModel.from_config(config)
+    auto: Any = AutoModel  # it is untyped
+    tower: nn.Module = auto.from_config(config)
     trunk = getattr(tower, "vision_model", tower)
     for name in _AFTER_LAST_LAYER:
         if isinstance(getattr(trunk, name, None), nn.Module):
@@ -75,8 +78,9 @@ def _siglip2_inputs(pixels_bchw: Tensor, patch_size: int) -> dict[str, Tensor]:
     """SigLIP 2 takes patches, already cut: (B, N, P·P·3), channels last."""
     count, _, height, width = pixels_bchw.shape
     rows, columns = height // patch_size, width // patch_size
-    patches = pixels_bchw.unflatten(3, (columns, patch_size)).unflatten(2, (rows, patch_size))
-    patches = patches.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
+    cut = unflatten(pixels_bchw, 3, (columns, patch_size))
+    cut = unflatten(cut, 2, (rows, patch_size))
+    patches = cut.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
     device = pixels_bchw.device
     shape = torch.tensor([[rows, columns]], device=device)
     return {

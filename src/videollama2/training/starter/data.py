@@ -1,8 +1,8 @@
 """Scenes into batches: a row is a clip with many questions that do not see each other."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ SLOTS = 4
 CELLS = 3
 FRAME_RATES = (8, 8, 8, 10, 12, 15, 24, 25, 30)
 IGNORED = -100
+_tensor = cast("Callable[[Any], Tensor]", torch.from_numpy)  # pyright: ignore[reportUnknownMemberType]
 
 
 @dataclass(frozen=True)
@@ -150,15 +151,15 @@ class BatchMaker:
             for name, fill in (("ids", 0), ("targets", IGNORED), ("segments", -1), ("offsets", 0))
         }
         stacked = {
-            name: torch.from_numpy(np.stack([row[name] for row in rows]))
+            name: _tensor(np.stack([row[name] for row in rows]))
             for name in ("frames", "things", "movements", "plates", "background", "sounds")
         }
-        waveforms = torch.from_numpy(np.stack([row["waveform"] for row in rows]))
+        waveforms = _tensor(np.stack([row["waveform"] for row in rows]))
         draw = rng.random(len(rows))
         return Batch(
             features=fbank(waveforms),
-            hide_video=torch.from_numpy(draw < self.hide),
-            hide_audio=torch.from_numpy((draw >= self.hide) & (draw < 2 * self.hide)),
+            hide_video=_tensor(draw < self.hide),
+            hide_audio=_tensor((draw >= self.hide) & (draw < 2 * self.hide)),
             kinds=tuple(row["kinds"] for row in rows),
             **text,
             **stacked,

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from videollama2.model.model import VideoLlama2ForConditionalGeneration
+from videollama2.model.tensors import unflatten
 from videollama2.scenes.names import COLOURS, MOVEMENTS
 from videollama2.scenes.world import World
 from videollama2.training.starter.data import CELLS, IGNORED, Batch
@@ -60,7 +61,7 @@ class WordSpace(nn.Module):
 
     def loss(self, streams: Streams, embeddings: Tensor, batch: Batch) -> Tensor:
         """Binary cross-entropy of words at tokens, and the background's colour of the whole."""
-        video = streams.video.unflatten(1, (-1, CELLS, CELLS))
+        video = unflatten(streams.video, 1, (-1, CELLS, CELLS))
         colours = self.scores(video, embeddings, "colours")
         asked = torch.ones_like(batch.plates)
         asked.scatter_(
@@ -68,7 +69,7 @@ class WordSpace(nn.Module):
         )
         background = colours.mean((1, 2, 3)) - self.bias["colours"]
         slots = batch.sounds.shape[1]
-        audio = streams.audio.unflatten(1, (slots, -1))
+        audio = unflatten(streams.audio, 1, (slots, -1))
         heard = self.scores(audio, embeddings, "sounds").logsumexp(2)
         return (
             _bce(self.scores(video, embeddings, "things"), batch.things)

@@ -1,7 +1,7 @@
 """What the starter is made of: its tokenizer and its configuration."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
@@ -64,6 +64,10 @@ def build_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     return fast
 
 
+def _token_id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:
+    return cast("int", tokenizer.convert_tokens_to_ids(token))
+
+
 def build_config(tokenizer: PreTrainedTokenizerFast, **text_changes: Any) -> VideoLlama2Config:
     """About three million parameters: ViT, STC v35, BEATs-style encoder, MLP, Qwen2-style model."""
     text = {
@@ -78,8 +82,8 @@ def build_config(tokenizer: PreTrainedTokenizerFast, **text_changes: Any) -> Vid
         "tie_word_embeddings": True,
         "initializer_range": 0.03,
         "bos_token_id": None,
-        "eos_token_id": tokenizer.convert_tokens_to_ids(END),
-        "pad_token_id": tokenizer.convert_tokens_to_ids(PAD),
+        "eos_token_id": _token_id(tokenizer, END),
+        "pad_token_id": _token_id(tokenizer, PAD),
         **text_changes,
     }
     vision = {
@@ -115,7 +119,7 @@ def build_config(tokenizer: PreTrainedTokenizerFast, **text_changes: Any) -> Vid
         vision_feature_layer=-1,
         num_frames=NUM_FRAMES,
         media_mode="native",
-        video_token_id=tokenizer.convert_tokens_to_ids(VIDEO),
-        image_token_id=tokenizer.convert_tokens_to_ids(IMAGE),
-        audio_token_id=tokenizer.convert_tokens_to_ids(AUDIO),
+        video_token_id=_token_id(tokenizer, VIDEO),
+        image_token_id=_token_id(tokenizer, IMAGE),
+        audio_token_id=_token_id(tokenizer, AUDIO),
     )

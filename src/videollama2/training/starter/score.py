@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from videollama2.model.model import VideoLlama2ForConditionalGeneration
+from videollama2.model.tensors import integers
 from videollama2.training.starter.data import IGNORED, Batch, BatchMaker
 from videollama2.training.starter.objective import answer_logits, encode
 
@@ -56,9 +56,9 @@ def right_answers(
     numbers = batch.segments[wanted]
     answers: dict[tuple[int, int], list[tuple[int, bool]]] = defaultdict(list)
     for row, number, target, hit in zip(
-        _ints(rows), _ints(numbers), _ints(targets), hits.tolist(), strict=True
+        integers(rows), integers(numbers), integers(targets), integers(hits), strict=True
     ):
-        answers[row, number].append((target, hit))
+        answers[row, number].append((target, bool(hit)))
     return [
         (
             batch.kinds[row][number],
@@ -67,10 +67,6 @@ def right_answers(
         )
         for (row, number), tokens in answers.items()
     ]
-
-
-def _ints(values: Tensor) -> list[int]:
-    return [int(value) for value in values.tolist()]
 
 
 def score(

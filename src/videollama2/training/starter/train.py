@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -59,7 +59,7 @@ class Trainee(nn.Module):
 
     def __init__(self, settings: Settings, world: World) -> None:
         super().__init__()
-        torch.manual_seed(settings.seed)
+        torch.manual_seed(settings.seed)  # pyright: ignore[reportUnknownMemberType]
         self.tokenizer: Any = build_tokenizer(all_texts(world))
         self.model = VideoLlama2ForConditionalGeneration(build_config(self.tokenizer))
         self.word_space = WordSpace(self.tokenizer, world)
@@ -71,7 +71,8 @@ class Trainee(nn.Module):
         """
         self.model.model.vision_tower.requires_grad_(not joint)
         streams = encode(self.model, batch)
-        words = self.word_space.loss(streams, self.model.get_input_embeddings().weight, batch)  # pyright: ignore[reportArgumentType]
+        embeddings = cast("nn.Embedding", self.model.get_input_embeddings()).weight
+        words = self.word_space.loss(streams, embeddings, batch)
         if not joint:
             return words
         logits, targets = answer_logits(self.model, streams, batch, self.tokenizer)
@@ -181,10 +182,7 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(settings, step)
         loss = trainee.loss(batch.to(device), settings, joint)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(trainee.parameters(), 1.0)
-        optimizer.step()
+        _descend(trainee, optimizer, loss)
         step += 1
         recent = 0.95 * recent + 0.05 * loss.item() if recent else loss.item()
         if step % 50 == 0 or step == settings.steps:
@@ -200,6 +198,14 @@ def train(
     return trainee if step >= settings.steps else None
 
 
+def _descend(trainee: Trainee, optimizer: Any, loss: Any) -> None:
+    """One step downhill. (torch leaves `backward` and `step` untyped.)"""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(trainee.parameters(), 1.0)
+    optimizer.step()
+
+
 def _note_scores(
     trainee: Trainee, maker: BatchMaker, run: Run, step: int, settings: Settings
 ) -> None:
@@ -213,11 +219,12 @@ def _note_scores(
 
 def save_starter(trainee: Trainee, folder: Path, settings: Settings) -> None:
     """Weights in bfloat16, tokenizer and config: what `from_pretrained` reads."""
-    model = trainee.model.to(dtype=torch.bfloat16)
+    untyped: Any = trainee.model
+    model = untyped.to(dtype=torch.bfloat16)
     model.generation_config.eos_token_id = trainee.tokenizer.eos_token_id
     model.generation_config.pad_token_id = trainee.tokenizer.pad_token_id
     model.save_pretrained(folder)
-    processor = VideoLlama2Processor.from_config(model.config, trainee.tokenizer, PIXELS)
+    processor: Any = VideoLlama2Processor.from_config(model.config, trainee.tokenizer, PIXELS)
     processor.save_pretrained(folder)
     (folder / "training.json").write_text(json.dumps(asdict(settings), indent=2) + "\n")
 
@@ -236,7 +243,8 @@ def main() -> None:
     parser.add_argument("--workers", default=1, type=int, help="processes that draw scenes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     for name, value in asdict(Settings()).items():
-        parser.add_argument(f"--{name.replace('_', '-')}", default=value, type=type(value))
+        kind = cast("Any", type(value))
+        parser.add_argument(f"--{name.replace('_', '-')}", default=value, type=kind)
     arguments = vars(parser.parse_args())
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     settings = Settings(**{name: arguments[name] for name in asdict(Settings())})
