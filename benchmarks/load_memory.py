@@ -132,11 +132,12 @@ def main() -> None:
     parser.add_argument("--load-dtype")
     parser.add_argument("--small-tower", action="store_true", help="three layers, linear connector")
     parser.add_argument("--formats", nargs="+", default=["safetensors", "bin"])
-    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--measure", type=Path, nargs="+", help=argparse.SUPPRESS)
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.measure:
-        print(json.dumps(measure(args.measure, args.load_dtype)))
+        for folder in args.measure:
+            print(json.dumps(measure(folder, args.load_dtype)))
         return
     if args.write:
         write_checkpoint(args.write, args)
