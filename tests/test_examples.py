@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import runpy
 from pathlib import Path
 from typing import Any
@@ -44,3 +46,30 @@ def test_the_other_model_hears_no_padding(alone: dict[str, Any]) -> None:
     mask = torch.arange(160)[None] < 64
     heard = model.hear(padded, mask)[:, : 4 * 8]
     torch.testing.assert_close(heard, model.hear(short), atol=1e-5, rtol=1e-4)
+
+
+def test_the_demo_tells_what_it_took_in(
+    tiny_folder: Path,
+    media_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from videollama2 import VideoLlama2
+
+    spec = importlib.util.spec_from_file_location("demo", EXAMPLES / "demo.py")
+    assert spec is not None
+    assert spec.loader is not None
+    demo = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(demo)
+    asked = [{"clip": "clip.mp4", "question": "who?"}, {"clip": "silent.mp4", "question": "what?"}]
+    (media_folder / "questions.json").write_text(json.dumps(asked))
+    model = VideoLlama2.from_pretrained(tiny_folder, device="cpu")
+    monkeypatch.setattr(demo, "HERE", media_folder)
+    monkeypatch.setattr(VideoLlama2, "from_pretrained", lambda name: model)
+    demo.main()
+    said = capsys.readouterr().out
+    assert model.ask("who?", video=media_folder / "clip.mp4") in said
+    assert "8 frames, 2.0 s of sound" in said
+    assert "8 frames, 0.0 s of sound" in said
+    assert "tokens a second" in said
+    assert "no soundtrack" in said
