@@ -23,11 +23,11 @@ def json_rows(file: Path, field: str | None = None) -> Iterator[Row]:
     """
     with opened(file) as stream:
         reader = _Reader(file, stream)
-        if field is not None and reader.peek() == "{":
-            if not any(name == field for name in reader.keys()):
-                raise DataSetError(
-                    file, f"it has no field {field!r}", "Give the file as published", field=field
-                )
+        inside = field is not None and reader.peek() == "{"
+        if inside and not any(name == field for name in reader.names()):
+            raise DataSetError(
+                file, f"it has no field {field!r}", "Give the file as published", field=field
+            )
         if reader.peek() != "[":
             raise reader.wrong("no list")
         for number, value in enumerate(reader.list_items(), 1):
@@ -42,7 +42,7 @@ def json_members(file: Path) -> Iterator[tuple[str, Row]]:
     """
     with opened(file) as stream:
         reader = _Reader(file, stream)
-        for name in reader.keys():
+        for name in reader.names():
             yield name, as_row(f"{file.name}[{name}]", reader.value())
 
 
@@ -55,6 +55,7 @@ class _Reader:
         self._window = ""
         self._at = 0
         self._ended = False
+        self._dropped = 0  # characters before the window
 
     def peek(self) -> str:
         """The next character that is no space; empty at the end."""
@@ -99,7 +100,7 @@ class _Reader:
                 return
             self._take(",")
 
-    def keys(self) -> Iterator[str]:
+    def names(self) -> Iterator[str]:
         """The names of the object that comes next; whoever takes no value passes over it."""
         self._take("{")
         if self.peek() == "}":
@@ -129,8 +130,6 @@ class _Reader:
     @property
     def _passed(self) -> int:
         return self._dropped + self._at
-
-    _dropped = 0
 
     def _take(self, character: str) -> None:
         if self.peek() != character:

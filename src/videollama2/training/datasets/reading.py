@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,9 +96,7 @@ def each(
     """
     good = False
     lacking: MissingFieldError | None = None
-    seen = 0
-    for row in rows:
-        seen += 1
+    for seen, row in enumerate(rows, 1):
         try:
             yield from convert(row)
             good = True
@@ -126,7 +124,7 @@ def _other_form(file: Path, missing: MissingFieldError) -> DataSetError:
 
 
 @contextmanager
-def opened(file: Path) -> Iterator[TextIO]:
+def opened(file: Path) -> Generator[TextIO]:
     """The file as UTF-8 text.
 
     Raises:
