@@ -123,8 +123,11 @@ def spoken(encoder: ChatEncoder, labelled: Labelled) -> str:
 
 @pytest.mark.parametrize(
     ("template", "learned"),
-    [(QWEN2_TEMPLATE, "A.<|im_end|>\nB.<|im_end|>\n"), (MISTRAL_TEMPLATE, " A.<|im_end|> B.<|im_end|>")],
-)  # fmt: skip
+    [
+        (QWEN2_TEMPLATE, "A.<|im_end|>\nB.<|im_end|>\n"),
+        (MISTRAL_TEMPLATE, " A.<|im_end|> B.<|im_end|>"),
+    ],
+)
 def test_what_is_learned_in_words(tokenizer: Any, template: str, learned: str) -> None:
     encoder = make_encoder(tokenizer, template)
     labelled = label(record("one?", "A.", "two?", "B."), encoder)
@@ -155,7 +158,7 @@ def test_templates_that_refuse_or_rewrite(tokenizer: Any) -> None:
     with pytest.raises(RecordError, match="no system"):
         label(record("a", "b"), refusing)
     last_only = "{{ messages[-1]['content'] }}"
-    with pytest.raises(RecordError, match="changes earlier turns|wrote 0 media"):
+    with pytest.raises(RecordError, match="changes earlier turns"):
         label(record("a", "b"), make_encoder(tokenizer, last_only))
 
 

@@ -108,8 +108,10 @@ class ChatEncoder:
             for turn in record.turns
         ]
         messages, _ = flatten(conversation)
-        for message in messages:  # as released: a medium without a question ends its message
-            message["content"] = message["content"].removesuffix("\n")
+        for message, turn in zip(messages, record.turns, strict=True):
+            if turn.parts and not isinstance(turn.parts[-1], str):
+                # as released: where nothing follows a medium, no newline does either
+                message["content"] = message["content"].removesuffix("\n")
         return with_system_text(messages, self.system_text)
 
 
