@@ -40,7 +40,7 @@ class Settings:
     seed: int = 0
     batch_size: int = 32
     pretrain_steps: int = 1000
-    joint_steps: int = 1500
+    joint_steps: int = 1800
     learning_rate: float = 1e-3
     joint_learning_rate: float = 8e-4
     warmup_steps: int = 150

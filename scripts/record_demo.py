@@ -1,0 +1,28 @@
+"""Run the demo and draw what it prints as docs/demo.svg.
+
+python scripts/record_demo.py
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+ROOT = Path(__file__).parent.parent
+
+
+def main() -> None:
+    command = [sys.executable, str(ROOT / "examples" / "demo.py")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    console = Console(record=True, width=96, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(Text.assemble(("$ ", "bold green"), ("make demo", "bold")))
+    console.print(Text(done.stdout.rstrip()))
+    console.save_svg(str(ROOT / "docs" / "demo.svg"), title="videollama2")
+
+
+if __name__ == "__main__":
+    main()
