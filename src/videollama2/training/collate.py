@@ -1,0 +1,136 @@
+"""Records -> batches: media read, text labelled, rows padded on the right.
+
+Shapes: B rows, L tokens; media items over the whole batch in the order of their placeholders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+
+from videollama2.media.errors import MediaError
+from videollama2.processing.batch import media_tensors, pad_rows
+from videollama2.processing.parts import LoadedMedia
+from videollama2.training.errors import RecordError
+from videollama2.training.labels import (
+    IGNORED,
+    ChatEncoder,
+    LabelForm,
+    expand,
+    label,
+    truncate,
+)
+from videollama2.training.mixture import Mixture
+from videollama2.training.records import Record
+from videollama2.training.skipped import Skipped
+
+SKIPPED = "skipped"  # a batch's records that were left out; taken off before the model sees it
+
+
+@dataclass(frozen=True)
+class Row:
+    """One record, ready: ids and labels of the same length, and its media."""
+
+    ids: list[int]
+    labels: list[int]
+    media: tuple[LoadedMedia, ...]
+
+
+@dataclass(frozen=True)
+class RowMaker:
+    """Everything that turns a record into a row.
+
+    `max_text_tokens` counts a medium as one, as released; `max_tokens` counts all of its tokens.
+    """
+
+    processor: Any
+    encoder: ChatEncoder
+    form: LabelForm = "answers"
+    max_text_tokens: int = 2048
+    max_tokens: int | None = None
+
+    def make(self, record: Record) -> Row:
+        """Read a record's media and label its text.
+
+        Raises:
+            MediaError: a medium cannot be read.
+            RecordError: the record does not fit the form, or nothing of its answers is left
+                after cutting.
+        """
+        labelled = truncate(label(record, self.encoder, self.form), self.max_text_tokens)
+        media = [self.processor.load_media(medium) for medium in labelled.media]
+        runs = [self.processor.counter.runs(medium) for medium in media]
+        cut = expand(labelled, runs, self.encoder.token_ids, self.max_tokens)
+        if all(learned == IGNORED for learned in cut.labels[1:]):
+            raise record.error(
+                f"nothing is left to learn of its {len(labelled.ids)} text tokens: "
+                "raise data.max_text_tokens or data.max_tokens"
+            )
+        return Row(cut.ids, cut.labels, tuple(media[: cut.media]))
+
+
+class RecordDataset(Dataset[Row | Skipped]):
+    """The records of a run by position; what cannot be used comes as `Skipped`."""
+
+    def __init__(
+        self,
+        lists: Sequence[Sequence[Record]],
+        mixture: Mixture,
+        makers: Sequence[RowMaker],
+        length: int,
+    ) -> None:
+        self.lists, self.mixture, self.makers, self.length = lists, mixture, makers, length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Row | Skipped:
+        chosen, place = self.mixture.at(index)
+        record = self.lists[chosen][place]
+        try:
+            return self.makers[chosen].make(record)
+        except (MediaError, RecordError) as error:
+            return Skipped(index, record.id, record.file, record.line, str(error))
+
+
+@dataclass(frozen=True)
+class Collator:
+    """Rows -> one batch for the model's `forward`.
+
+    Gives `input_ids`, `attention_mask`, `labels` (B, L), the media as
+    `processing.batch.media_tensors`, and the records left out under `SKIPPED`. A batch of which
+    nothing is left is one row of padding that teaches nothing, so that every device has its turn.
+    """
+
+    pad_id: int
+
+    def __call__(self, items: Sequence[Row | Skipped]) -> dict[str, Any]:
+        """Rows and left-out records of one batch."""
+        rows = [item for item in items if isinstance(item, Row)]
+        skipped = tuple(item for item in items if isinstance(item, Skipped))
+        rows = rows or [Row([self.pad_id] * 2, [IGNORED] * 2, ())]
+        input_ids, mask = pad_rows([row.ids for row in rows], self.pad_id, "right")
+        labels = torch.full_like(input_ids, IGNORED)
+        for index, row in enumerate(rows):
+            labels[index, : len(row.labels)] = torch.tensor(row.labels)
+        media = [medium for row in rows for medium in row.media]
+        return {
+            "input_ids": input_ids,
+            "attention_mask": mask,
+            "labels": labels,
+            **media_tensors(media),
+            SKIPPED: skipped,
+        }
+
+
+def pad_id_of(tokenizer: Any) -> int:
+    """What rows are padded with; as released, the unknown token where there is no padding one."""
+    for name in ("pad_token_id", "unk_token_id", "eos_token_id"):
+        token_id: int | None = getattr(tokenizer, name, None)
+        if token_id is not None:
+            return token_id
+    return 0
