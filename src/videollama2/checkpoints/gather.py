@@ -1,7 +1,7 @@
 """All tensors of a checkpoint under our names, from every file that has a part in it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,11 @@ class Elsewhere:
     vision_tower: str | Path | None = None
     audio_tower: str | Path | None = None
     hub: HubOptions = field(default_factory=HubOptions)
+
+    @property
+    def parts_hub(self) -> HubOptions:
+        """How the hub is asked for parts: a revision is the checkpoint's own."""
+        return replace(self.hub, revision=None)
 
 
 @dataclass(frozen=True)
@@ -112,12 +117,13 @@ def _raw_config(folder: Path, places: Elsewhere) -> dict[str, Any]:
 def _upgrade(raw: Mapping[str, Any], folder: Path, places: Elsewhere) -> dict[str, Any]:
     """The nested config, with the encoders' configs from where the encoders come from."""
     vision: dict[str, Any] | None = None
+    configs = replace(places, hub=replace(places.hub, weights=False))
     tower = raw.get("mm_vision_tower")
     if places.vision_tower is not None:
-        tower_folder = find_folder(places.vision_tower, places.hub, near=folder)
+        tower_folder = _tower_folder(str(places.vision_tower), folder, configs)
         vision = vision_half(read_json(tower_folder / "config.json"))
     elif isinstance(tower, str) and find_tower(tower, folder) is None and not is_known_tower(tower):
-        tower_folder = _tower_folder(tower, folder, places)
+        tower_folder = _tower_folder(tower, folder, configs)
         vision = vision_half(read_json(tower_folder / "config.json"))
     audio: dict[str, Any] | None = None
     if places.audio_tower is not None and "mm_audio_tower" in raw:
@@ -139,7 +145,7 @@ def tokenizer_folder(folder: Path, places: Elsewhere) -> Path | None:
     if places.language_model is not None or layout_of(folder) in ("base", "adapter"):
         config = read_config(folder) if (folder / "config.json").is_file() else {}
         base = base_folder(folder, config, places)
-        return tokenizer_folder(base, Elsewhere(hub=places.hub))
+        return tokenizer_folder(base, Elsewhere(hub=places.parts_hub))
     return None
 
 
@@ -151,7 +157,7 @@ def base_folder(folder: Path, raw: Mapping[str, Any], places: Elsewhere) -> Path
     if not name:
         raise CheckpointError(folder, "does not hold or name its language model", remedy)
     try:
-        base = find_folder(name, places.hub, near=folder)
+        base = find_folder(name, places.parts_hub, near=folder)
     except CheckpointError as error:
         raise CheckpointError(
             folder, f"builds on the language model {name}, which {error.reason}", remedy
@@ -178,7 +184,7 @@ def _collect(
         return
     if layout in ("base", "adapter"):
         base = base_folder(folder, raw, places)
-        above = Elsewhere(hub=places.hub)
+        above = Elsewhere(hub=places.parts_hub)
         base_config = read_config(base) if (base / "config.json").is_file() else {}
         _collect(base, base_config, above, tensors, changes, (*seen, folder))
     for path in component_files(folder):
@@ -264,7 +270,7 @@ def _drop(tensors: Tensors, prefix: str) -> None:
 
 def _tower_folder(name: str, folder: Path, places: Elsewhere) -> Path:
     try:
-        return find_folder(name, places.hub, near=folder)
+        return find_folder(name, places.parts_hub, near=folder)
     except CheckpointError as error:
         raise CheckpointError(
             folder,

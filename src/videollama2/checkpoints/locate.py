@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from videollama2.checkpoints.errors import CheckpointError
-from videollama2.checkpoints.layouts import is_released
+from videollama2.checkpoints.layouts import RELEASED_MODEL_TYPES, is_released
 from videollama2.checkpoints.lora import ADAPTER_FILES, adapter_file
 from videollama2.checkpoints.shards import weight_files
 from videollama2.checkpoints.towers import beside, read_json
@@ -55,11 +55,11 @@ def find_folder(
 
 
 def _fetch(repository: str, hub: HubOptions) -> Path:
-    """A hub repository's files, in the cache: safetensors where there are any, else `.bin`."""
+    """A hub repository's files, in the cache: safetensors where the model is there, else `.bin`."""
     if not hub.weights:
         return _download(repository, hub, _SMALL_FILES)
     folder = _download(repository, hub, (*_SMALL_FILES, "*.safetensors"))
-    if not weight_files(folder) and not (folder / ADAPTER_FILES[0]).is_file():
+    if not weight_files(folder):  # an adapter keeps a part of its weights as .bin always
         folder = _download(repository, hub, (*_SMALL_FILES, "*.bin"))
     return folder
 
@@ -106,7 +106,7 @@ def layout_of(folder: Path) -> Layout:
     if adapter_file(folder) is not None:
         return "adapter"
     config = read_config(folder)
-    if "text_config" in config and config.get("model_type") == "videollama2":
+    if "text_config" in config and config.get("model_type") in RELEASED_MODEL_TYPES:
         return "native"
     if not is_released(config):
         return "language_model"

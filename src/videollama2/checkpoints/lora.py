@@ -71,19 +71,23 @@ def open_adapter(folder: Path) -> Adapter:
     config = read_json(folder / ADAPTER_CONFIG)
     _check_kind(config, folder / ADAPTER_CONFIG)
     sides: dict[str, dict[str, StoredTensor]] = {}
+    modules: dict[str, str] = {}
     whole: dict[str, StoredTensor] = {}
     for name, tensor in open_weights(path).items():
         found = _LORA.match(name)
         if found is not None:
             weight = native_name(found["module"] + ".weight")
             sides.setdefault(weight, {})[found["side"]] = tensor
+            modules[weight] = strip_training_prefix(found["module"])
         elif ".lora_" in name:
             raise CheckpointError(
                 path, f"holds {name}, which is no plain LoRA matrix", "Merge it with peft first"
             )
         else:
             whole[native_name(re.sub(r"\.modules_to_save(\.default)?\.", ".", name))] = tensor
-    changes = {weight: _low_rank(weight, pair, config, path) for weight, pair in sides.items()}
+    changes = {
+        weight: _low_rank(modules[weight], pair, config, path) for weight, pair in sides.items()
+    }
     base = config.get("base_model_name_or_path")
     return Adapter(changes, whole, base if isinstance(base, str) and base else None)
 
@@ -101,24 +105,23 @@ def _check_kind(config: Mapping[str, Any], path: Path) -> None:
 
 
 def _low_rank(
-    weight: str, pair: Mapping[str, StoredTensor], config: Mapping[str, Any], path: Path
+    module: str, pair: Mapping[str, StoredTensor], config: Mapping[str, Any], path: Path
 ) -> LowRank:
     if "A" not in pair or "B" not in pair:
-        raise CheckpointError(path, f"holds only one of two LoRA matrices of {weight}", "")
+        raise CheckpointError(path, f"holds only one of two LoRA matrices of {module}", "")
     down, up = pair["A"], pair["B"]
     rank = down.shape[0]
     if len(down.shape) != 2 or len(up.shape) != 2 or up.shape[1] != rank:
         raise CheckpointError(
-            path, f"LoRA matrices of {weight} do not fit: {up.shape} and {down.shape}", ""
+            path, f"LoRA matrices of {module} do not fit: {up.shape} and {down.shape}", ""
         )
-    alpha = _of_module(config.get("alpha_pattern"), weight, config.get("lora_alpha", rank))
+    alpha = _of_module(config.get("alpha_pattern"), module, config.get("lora_alpha", rank))
     scale = float(alpha) / (sqrt(rank) if config.get("use_rslora") else rank)
     return LowRank(down, up, scale, bool(config.get("fan_in_fan_out")))
 
 
-def _of_module(pattern: Any, weight: str, default: Any) -> Any:
+def _of_module(pattern: Any, module: str, default: Any) -> Any:
     """A setting of one module, by peft's patterns on the end of its name."""
-    module = weight.removesuffix(".weight")
     for key, value in dict(pattern or {}).items():
         if re.search(rf"(^|\.){key}$", module):
             return value

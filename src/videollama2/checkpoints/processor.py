@@ -88,7 +88,7 @@ def _settings_places(
 ) -> Iterator[Path]:
     """Where the image settings may lie, the nearest to the tower first."""
     if elsewhere.vision_tower is not None:
-        yield find_folder(elsewhere.vision_tower, elsewhere.hub, near=folder)
+        yield find_folder(elsewhere.vision_tower, elsewhere.parts_hub, near=folder)
     released: dict[str, Any] = getattr(config, RELEASED_KEY, None) or {}
     tower = find_tower(str(released.get("mm_vision_tower", "")), folder)
     if tower is not None:
