@@ -23,8 +23,13 @@ from videollama2.training.datasets.record import problem_of
 from videollama2.training.datasets.registry import data_sets, find
 from videollama2.training.datasets.wordings import choose
 
+# As the paper names them, and the released quick start's.
 NAMES = [
     "panda-70m", "webvid-10m", "vidal-10m", "internvid-10m", "cc-3m", "dci",
+    "wavcaps", "audiocaps", "clotho", "vggsound", "tut2016", "tut2017", "vocalsound", "musiccaps",
+    "avqa", "music-avqa", "avsd",
+    "something-something-v2", "kinetics-710", "msvd", "activitynet", "egoqa",
+    "video-llava-pretrain", "video-llava-finetune",
 ]  # fmt: skip
 
 forms = pytest.mark.parametrize("form", FORMS, ids=lambda form: f"{form.name}:{form.task}")
@@ -204,6 +209,92 @@ def test_malformed_rows_are_counted(tmp_path: Path) -> None:
         "a placeholder inside the text": 1,
     }
     assert tally.malformed["'name' is empty"][1] == "results_10M_train.csv:5"
+
+
+def form_of(name: str, task: str) -> Form:
+    return next(form for form in FORMS if (form.name, form.task) == (name, task))
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "file", "old", "new", "reason"),
+    [
+        ("panda-70m", "caption", "panda70m_training_full.csv", "['A dam.']", "A dam.", "no list"),
+        ("panda-70m", "caption", "panda70m_training_full.csv", "['A dam.']", "['A','B']", "length"),
+        ("cc-3m", "instructed", "chat.json", "image>", "video>", "not one <image>"),
+        ("cc-3m", "instructed", "chat.json", '"from": "gpt"', '"from": "human"', "alternate"),
+        ("tut2016", "choice", "meta.txt", "city_center", "moon", "no scene"),
+        ("vggsound", "sound", "vggsound.csv", "30,waterfall", "x,waterfall", "no number"),
+        ("vggsound", "sound", "vggsound.csv", "burbling,train", "burbling,val", "neither"),
+        ("vocalsound", "label", "datafiles/tr.json", "/m/01b_21", "/m/0", "no label of"),
+        ("music-avqa", "qa", "data/json/avqa-train.json", "<FL>", "so", "does not fit"),
+        ("msvd", "qa", "train_qa.json", '"video_id": 1}', '"video_id": 7}', "none of youtube"),
+        ("kinetics-710", "classify", "kinetics710/k400_train_list_videos.txt", " 1", " 3", "none"),
+        ("activitynet", "qa", "train_a.json", "KXg_3", "KXg_4", "has no answer"),
+        ("avqa", "qa", "data/train_qa.json", '"answer": 1', '"answer": 4', "none of the choices"),
+        ("egoqa", "qa", "video/vqa/ego_qa/train.json", '"QA"', '"start":1,"end":2,"QA"', "a part"),
+    ],
+)
+def test_rows_that_do_not_fit_are_counted(
+    name: str, task: str, file: str, old: str, new: str, reason: str, tmp_path: Path
+) -> None:
+    form = form_of(name, task)
+    root = form.lay_out(tmp_path)
+    text = form.files[file]
+    assert old in text
+    (root / file).write_text(text.replace(old, new))
+    if len(form.answers) == 1 or text.count(old) > 1:
+        with pytest.raises(DataSetError, match=reason):
+            run(form, root)
+        return
+    tally, records = run(form, root)
+    assert len(records) < len(form.answers)
+    [(said, (count, where))] = tally.malformed.items()
+    assert (reason in said, count, Path(file).name in where) == (True, 1, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "text"),
+    [("msvd", "qa", "a_1_2 vidX"), ("vocalsound", "label", "index,mid,display_name\n0,/m/0,")],
+)
+def test_a_broken_lookup_is_named(name: str, task: str, text: str, tmp_path: Path) -> None:
+    form = form_of(name, task)
+    root = form.lay_out(tmp_path)
+    file = root / find(name).task(task).lookups[0]
+    file.write_text(text)
+    with pytest.raises(DataSetError) as caught:
+        run(form, root)
+    assert caught.value.file == str(file)
+
+
+def test_other_splits_are_passed_over(tmp_path: Path) -> None:
+    for number, (name, task, reason) in enumerate(
+        (
+            ("vggsound", "sound", "of the test split"),
+            ("msvd", "caption", "of no training clip"),
+            ("avsd", "qa", "its answers are kept back"),
+        )
+    ):
+        form = form_of(name, task)
+        tally, _ = run(form, form.lay_out(tmp_path / str(number)))
+        assert {said: count for said, (count, _) in tally.passed_over.items()} == {reason: 1}
+
+
+def test_some_files_of_several(tmp_path: Path) -> None:
+    form = form_of("wavcaps", "caption")
+    root = form.lay_out(tmp_path)
+    _, records = run(form, root, annotations=("json_files/SoundBible/sb_final.json",))
+    assert [record["id"] for record in records] == ["wavcaps/SoundBible/2218"]
+    (root / "mine.json").write_text("[]")
+    with pytest.raises(DataSetError, match="does not tell the source"):
+        run(form, root, annotations=("mine.json",))
+
+
+def test_an_instruction_can_be_asked_for(tmp_path: Path) -> None:
+    form = form_of("egoqa", "qa")
+    root = form.lay_out(tmp_path)
+    _, [record] = run(form, root, phrasings=("{instruction} {question}",))
+    value = record["conversations"][0]["value"]
+    assert value == "<video>\nAnswer from the video. Where is the cup?"
 
 
 def test_phrasings(tmp_path: Path) -> None:

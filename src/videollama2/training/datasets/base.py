@@ -56,7 +56,8 @@ class DataSet:
         stage: where the paper uses it.
         paper_size: how many records the paper took, where it says so.
         paper_note: what is known besides.
-        verified: its annotation form was looked up at the publisher's or in the publisher's code.
+        verified: its annotation form was looked up: at the publisher's or in the publisher's code,
+            else in public code that reads it.
         tasks: ways to make records; the first is what is done unless another is asked for.
     """
 

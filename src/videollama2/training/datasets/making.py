@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from videollama2.training.datasets.errors import RowError
 from videollama2.training.datasets.reading import Row
 from videollama2.training.datasets.record import PLACEHOLDERS, Kind, Record, Turn
-from videollama2.training.datasets.wordings import letter, scene_options
+from videollama2.training.datasets.wordings import letter, option_lines
 
 _MARK = re.compile("|".join(PLACEHOLDERS))
 
@@ -35,7 +35,7 @@ def answers(
 
 def choice_turn(question: str, labels: Sequence[str], right: int) -> Turn:
     """A question with lettered options whose answer is a letter."""
-    return Turn(letter(right), {"question": question, "options": scene_options(labels)})
+    return Turn(letter(right), {"question": question, "options": option_lines(labels)})
 
 
 def conversation(row: Row, kind: Kind) -> tuple[Turn, ...]:

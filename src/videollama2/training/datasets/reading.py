@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, TextIO, TypeVar, cast
 
 from videollama2.training.datasets.errors import (
     DataSetError,
@@ -21,6 +22,8 @@ from videollama2.training.datasets.record import Record, Skipped
 
 # So many rows without a field, and none with it, from a file's beginning: another form of file.
 _ROWS_TO_TELL = 20
+
+Key = TypeVar("Key", int, str)
 
 csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # Panda-70M keeps a whole video's captions in one
 
@@ -46,15 +49,19 @@ class Row:
         return text
 
     def number(self, field: str) -> float:
-        """The field as a number.
+        """The field as a finite number.
 
         Raises:
             RowError: it is missing or no number.
         """
+        value = self._value(field)
         try:
-            return float(self._value(field))
-        except (TypeError, ValueError):
-            raise RowError(f"{field!r} is no number") from None
+            number = float(value)
+        except (TypeError, ValueError, OverflowError):
+            number = math.nan
+        if not math.isfinite(number):
+            raise RowError(f"{field!r} is no number")
+        return number
 
     def items(self, field: str) -> list[Any]:
         """The field as a list that is not empty.
@@ -112,6 +119,25 @@ def each(
             yield Skipped(row.where, str(error), fault=True)
     if lacking is not None and not good:
         raise _other_form(file, lacking)
+
+
+def look_up(
+    file: Path, rows: Iterable[Row], pair: Callable[[Row], tuple[Key, str]]
+) -> dict[Key, str]:
+    """A lookup file as a whole: key -> value of each row.
+
+    Raises:
+        DataSetError: a row of it is malformed.
+    """
+    found: dict[Key, str] = {}
+    for row in rows:
+        try:
+            key, value = pair(row)
+        except RowError as error:
+            reason = f"{row.where}: {error}"
+            raise DataSetError(file, reason, "Give the file as published") from None
+        found[key] = value
+    return found
 
 
 def _other_form(file: Path, missing: MissingFieldError) -> DataSetError:
@@ -182,8 +208,8 @@ def column_rows(file: Path, fields: Sequence[str], delimiter: str = ",") -> Iter
                 yield Row(f"{file.name}:{number}", dict(zip(fields, columns, strict=False)))
 
 
-def line_rows(file: Path, fields: tuple[str, str]) -> Iterator[Row]:
-    """The lines of a file, each split in two at its first space; # opens a remark.
+def line_rows(file: Path, fields: tuple[str, str], *, at_last: bool = False) -> Iterator[Row]:
+    """The lines of a file, each split in two at its first or last space; # opens a remark.
 
     Raises:
         DataSetError: the file is not there.
@@ -191,7 +217,8 @@ def line_rows(file: Path, fields: tuple[str, str]) -> Iterator[Row]:
     with opened(file) as stream:
         for number, line in enumerate(stream, 1):
             if line.strip() and not line.startswith("#"):
-                parts = line.strip().split(" ", 1)
+                text = line.strip()
+                parts = text.rsplit(" ", 1) if at_last else text.split(" ", 1)
                 yield Row(f"{file.name}:{number}", dict(zip(fields, parts, strict=False)))
 
 

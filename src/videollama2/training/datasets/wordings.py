@@ -51,10 +51,50 @@ MUSIC_CAPTION = (
     "Write a caption for this music.",
     "Describe the instruments, the mood and the style of this music.",
 )
+SOUND_LABEL = (
+    "Identify the sound event in the audio.",
+    "What makes the sound in this recording?",
+    "Which sound is this?",
+    "Name the sound that is heard.",
+)
+HEARD_AND_SEEN = (
+    "What is seen and heard in this video?",
+    "Name what makes the sound in this video.",
+    "Which sound belongs to this video?",
+    "What is going on in this clip? Name the sound.",
+)
+SCENE_LABEL = (
+    "Where was this recorded?",
+    "Identify the acoustic scene of the audio.",
+    "In what kind of place is this sound heard?",
+    "Name the place that this recording is from.",
+)
+VOICE_LABEL = (
+    "Identify the human sound in the audio.",
+    "Which human sound is this?",
+    "What does the person in this recording do?",
+    "Name the sound that the person makes.",
+)
+ACTION_LABEL = (
+    "What is the person in the video doing?",
+    "Which action is shown in this video?",
+    "Name the action in this clip.",
+    "What is done in this video?",
+)
+# The released evaluation prompts for TUT2017 and VocalSound, to the letter.
+_ONLY_THE_LETTER = (
+    "Answer with the option's letter from the given choices directly and only give the best option."
+)
+SCENE_CHOICE = (
+    "Question: Identify the sound event in the audio.\nOptions:\n{options}." + _ONLY_THE_LETTER,
+)
+VOICE_CHOICE = ("Identify the human sound in the audio.\nOptions:\n{options}." + _ONLY_THE_LETTER,)
+# The released prompt for multiple choice on videos (MVBench).
+QUESTION_CHOICE = ("Question: {question}\nOptions:\n{options}" + _ONLY_THE_LETTER,)
 QUESTION = ("{question}",)
 
 
-def scene_options(labels: Sequence[str]) -> str:
+def option_lines(labels: Sequence[str]) -> str:
     """The lines of lettered options, as the released evaluation prompts write them."""
     return "".join(f"({letter(number)}) {label}\n" for number, label in enumerate(labels))
 
