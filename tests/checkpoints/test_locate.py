@@ -26,7 +26,10 @@ class Hub:
     def __call__(
         self, name: str, *, allow_patterns: list[str], revision: str | None, **_: object
     ) -> str:
-        source, target = self.folder / name.replace("/", "--"), self.cache / name.replace("/", "--") / "snapshots" / "0"
+        source, target = (
+            self.folder / name.replace("/", "--"),
+            self.cache / name.replace("/", "--") / "snapshots" / "0",
+        )
         if not source.is_dir():
             raise FileNotFoundError(f"no repository {name}")
         target.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ layers and stores it once a layer. Both belong to the checkpoint; `convert` keep
 
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import torch
@@ -29,21 +30,24 @@ _TIED = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
 
 def known_unused(config: VideoLlama2Config) -> Callable[[str, StoredTensor], bool]:
     """A judge of stored tensors that no parameter of the model takes (our names)."""
-    models: Any = AutoModel
-    with torch.device("meta"):
-        whole: nn.Module = models.from_config(config.vision_config)
-    tower = {
-        canonical(f"model.vision_tower.{held.name}"): tuple(held.value.shape)
-        for held in tensors_held(whole)
-    }
     tied = bool(getattr(config.text_config, "tie_word_embeddings", False))
 
+    @cache  # built when the first tensor is left over: our own checkpoints have none
+    def tower() -> dict[str, tuple[int, ...]]:
+        models: Any = AutoModel
+        with torch.device("meta"):
+            whole: nn.Module = models.from_config(config.vision_config)
+        return {
+            canonical(f"model.vision_tower.{held.name}"): tuple(held.value.shape)
+            for held in tensors_held(whole)
+        }
+
     def is_unused(name: str, tensor: StoredTensor) -> bool:
-        if name in tower:
-            return tensor.shape == tower[name]
         if name in _TIED:
             return tied
-        return bool(_POSITIONS.match(name) or _COMPUTED.search(name))
+        if _POSITIONS.match(name) or _COMPUTED.search(name):
+            return True
+        return name.startswith("model.vision_tower.") and tower().get(name) == tensor.shape
 
     return is_unused
 
