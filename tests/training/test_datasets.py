@@ -211,6 +211,18 @@ def test_malformed_rows_are_counted(tmp_path: Path) -> None:
     assert tally.malformed["'name' is empty"][1] == "results_10M_train.csv:5"
 
 
+@forms
+def test_training_reads_what_is_written(form: Form, tmp_path: Path) -> None:
+    from videollama2.training.records import ReadOptions, read_records
+
+    _, written = run(form, form.lay_out(tmp_path))
+    read = list(read_records(tmp_path / "records.jsonl", ReadOptions(tmp_path)))
+    assert [record.id for record in read] == [made["id"] for made in written]
+    assert [len(record.turns) for record in read] == [
+        len(made["conversations"]) for made in written
+    ]
+
+
 def form_of(name: str, task: str) -> Form:
     return next(form for form in FORMS if (form.name, form.task) == (name, task))
 
