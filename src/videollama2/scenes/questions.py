@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,17 +40,23 @@ def ask(
     rng: np.random.Generator,
     count: int = 8,
     split: str = "train",
+    eagerness: Mapping[str, float] | None = None,
 ) -> list[Question]:
     """At most `count` questions, each of another kind, all with one right answer in this scene.
 
     Kinds that few scenes allow come first more often, so that all kinds are asked about as often.
-    `split` chooses the templates: those to train on, or those held out.
+    `split` chooses the templates: those to train on, or those held out. `eagerness` makes kinds
+    come more (above 1) or less often than that.
 
     Raises:
         ValueError: there is no such split.
     """
     asked: list[Question] = []
-    keys = {kind: float(rng.random()) ** (1 / weight) for kind, weight in _WEIGHTS.items()}
+    extra = eagerness or {}
+    keys = {
+        kind: float(rng.random()) ** (1 / (weight * extra.get(kind, 1.0)))
+        for kind, weight in _WEIGHTS.items()
+    }
     for kind in sorted(_MAKERS, key=lambda kind: -keys[kind]):
         if len(asked) == count:
             break

@@ -40,9 +40,12 @@ class Settings:
     seed: int = 0
     batch_size: int = 32
     pretrain_steps: int = 1000
-    joint_steps: int = 1800
+    joint_steps: int = 1400
+    joint_horizon: int = 1800  # the step at which the joint phase would have cooled down
+    practice_steps: int = 700
     learning_rate: float = 1e-3
     joint_learning_rate: float = 8e-4
+    practice_learning_rate: float = 6e-4
     warmup_steps: int = 150
     weight_decay: float = 0.05
     word_space_weight: float = 0.3  # of the word-space loss in the joint phase
@@ -50,7 +53,12 @@ class Settings:
 
     @property
     def steps(self) -> int:
-        """Steps of both phases."""
+        """Steps of all phases."""
+        return self.practice_from + self.practice_steps
+
+    @property
+    def practice_from(self) -> int:
+        """The step from which what is learned late is asked most."""
         return self.pretrain_steps + self.joint_steps
 
 
@@ -80,18 +88,23 @@ class Trainee(nn.Module):
 
 
 def learning_rate(settings: Settings, step: int) -> float:
-    """Warm up, hold, then cosine to a hundredth: in each phase by itself."""
+    """Warm up, hold, then cosine to a hundredth; practice is cosine from its start."""
+    if step >= settings.practice_from:
+        done = (step - settings.practice_from) / max(settings.practice_steps, 1)
+        return _cosine(settings.practice_learning_rate, done)
     joint = step >= settings.pretrain_steps
     peak = settings.joint_learning_rate if joint else settings.learning_rate
     at = step - settings.pretrain_steps if joint else step
-    total = settings.joint_steps if joint else settings.pretrain_steps
     if at < settings.warmup_steps:
         return peak * (at + 1) / settings.warmup_steps
     if not joint:
         return peak  # the joint phase goes on from here: no need to cool down twice
-    half = total // 2
-    done = max(0.0, (at - half) / max(total - half, 1))
-    return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+    half = settings.joint_horizon // 2
+    return _cosine(peak, max(0.0, (at - half) / max(settings.joint_horizon - half, 1)))
+
+
+def _cosine(peak: float, done: float) -> float:
+    return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
 
 
 def _optimizer(trainee: Trainee, settings: Settings) -> torch.optim.AdamW:
@@ -173,7 +186,13 @@ def train(
     trainee = Trainee(settings, world).to(device)
     optimizer = _optimizer(trainee, settings)
     step = run.resume(trainee, optimizer)
-    maker = BatchMaker(world, trainee.tokenizer, settings.batch_size, settings.questions)
+    maker = BatchMaker(
+        world,
+        trainee.tokenizer,
+        settings.batch_size,
+        settings.questions,
+        practice_from=settings.practice_from,
+    )
     deadline = time.monotonic() + 60 * minutes
     began, begun_at, recent = time.monotonic(), step, 0.0
     for batch in _legs(_phases(settings, maker, step, workers), deadline):
