@@ -27,7 +27,9 @@ FACE = frozenset({"answers", "assistant", "auto", "compat", "conversation", "eng
 # They know nothing of ours, or only of the bottom.
 ALONE = frozenset({"media", "scenes", "layouts"})
 # Upward all the same, inside a function: `from_pretrained` hands released layouts to the loader.
-EXCEPTIONS = frozenset({("model.model", "checkpoints.load")})
+EXCEPTIONS = frozenset(
+    {("model.model", "checkpoints.load"), ("processing.processor", "checkpoints.load")}
+)
 
 
 @dataclass(frozen=True)

@@ -408,6 +408,23 @@ class VideoLlama2Processor(PlaceholderCounts, ProcessorMixin):
 
     # --- saving and loading ---
 
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], *args: Any, **kwargs: Any
+    ) -> VideoLlama2Processor:
+        """The processor of our own layout or of any released one, by folder or hub id.
+
+        Raises `CheckpointError` where a released one has no tokenizer or unknown image settings.
+        """
+        from videollama2.checkpoints import load  # it builds this class, so it lies above
+
+        if load.is_released_checkpoint(pretrained_model_name_or_path, **kwargs):
+            hub = ("revision", "cache_dir", "token", "local_files_only")
+            options = {name: kwargs[name] for name in hub if name in kwargs}
+            return load.load_processor(pretrained_model_name_or_path, **options)
+        base: Any = super()
+        return base.from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+
     def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> type[Any]:
         """Our own classes are wanted: transformers' own check asks for torchvision.
 
