@@ -6,7 +6,6 @@ relative (float32 on a CPU).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -107,12 +106,12 @@ _LOADED: dict[Path, Recording] = {}
 
 
 @pytest.fixture
-def recording(variant: Path) -> Iterator[Recording]:
+def recording(variant: Path) -> Recording:
     """Loaded once a variant; the tests of one variant need not stand together."""
     if variant not in _LOADED:
         _LOADED[variant] = Recording(variant)
     _LOADED[variant].model.zero_grad(set_to_none=True)
-    yield _LOADED[variant]
+    return _LOADED[variant]
 
 
 def close(actual: torch.Tensor, expected: torch.Tensor) -> None:
