@@ -45,20 +45,25 @@ class SkippedList:
         self.count = len(kept)
         replace_text(self.path, "".join(kept))
 
-    def add(self, skipped: Iterable[Skipped], seen: int) -> None:
+    def add(self, skipped: Iterable[Skipped], seen: int, *, write: bool = True) -> None:
         """Note records; `seen` is how many have been read, these among them.
+
+        Without `write` they are counted alone: another process writes them.
 
         Raises:
             TooManySkippedError: they are more than allowed.
         """
-        last: Skipped | None = None
-        with self.path.open("a", encoding="utf-8") as file:
-            for last in skipped:
-                file.write(json.dumps(asdict(last), ensure_ascii=False) + "\n")
-                self.count += 1
-        if last is not None and self.count > self.allowed * max(seen, min(self.total, FEW)):
+        new = list(skipped)
+        if not new:
+            return
+        self.count += len(new)
+        if write:
+            with self.path.open("a", encoding="utf-8") as file:
+                for one in new:
+                    file.write(json.dumps(asdict(one), ensure_ascii=False) + "\n")
+        if self.count > self.allowed * max(seen, min(self.total, FEW)):
             raise TooManySkippedError(
-                self.count, seen, self.allowed, str(self.path), f"{last.id}: {last.reason}"
+                self.count, seen, self.allowed, str(self.path), f"{new[-1].id}: {new[-1].reason}"
             )
 
 

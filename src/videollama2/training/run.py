@@ -1,0 +1,270 @@
+"""One run from a recipe: begun, gone on with, or finished already; its folder holds everything.
+
+`recipe.yaml` as resolved, `metrics.jsonl`, `skipped.jsonl`, `checkpoint-N/`, and `model/` at the
+end, which `from_pretrained` takes.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from accelerate import PartialState
+from transformers import TrainingArguments, set_seed
+
+from videollama2.checkpoints.load import load_model, load_processor
+from videollama2.training.adapters import add_adapters, check_installed, merge_adapters
+from videollama2.training.checkpoint import find
+from videollama2.training.collate import Collator, RecordDataset, RowMaker, pad_id_of
+from videollama2.training.data import Lists, read_lists
+from videollama2.training.errors import TrainingError
+from videollama2.training.labels import ChatEncoder
+from videollama2.training.metrics import Metrics
+from videollama2.training.parts import choose
+from videollama2.training.recipe import Recipe
+from videollama2.training.recipe_file import differences, dump_recipe, load_recipe
+from videollama2.training.skipped import SkippedList, replace_text
+from videollama2.training.trainer import StageTrainer, StopWhenAsked
+
+log = logging.getLogger("videollama2.training")
+RECIPE, MODEL = "recipe.yaml", "model"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: after which step of how many, and where the model is once it is done."""
+
+    step: int
+    steps: int
+    model: Path | None
+
+
+def train(recipe: Recipe, *, progress: bool = False) -> Outcome:
+    """Train, or go on with a run that was stopped, from its last whole checkpoint.
+
+    What can be wrong with the recipe and the data is said before any weight is read. On SIGTERM
+    the run is saved after the step at hand and ends without a model.
+
+    Raises:
+        TrainingError: a setting, a record or the run's folder is not as it should be.
+        CheckpointError: the model to start from cannot be read.
+    """
+    folder = Path(recipe.run.folder)
+    lists = _check(recipe)
+    steps = lists.steps(recipe)
+    if (folder / MODEL).is_dir():
+        log.info("%s is finished: its model is in %s", folder, folder / MODEL)
+        return Outcome(steps, steps, folder / MODEL)
+    folder.mkdir(parents=True, exist_ok=True)
+    if _is_first_process():
+        replace_text(folder / RECIPE, dump_recipe(recipe))
+    with PartialState().main_process_first():
+        found = find(folder)
+    for line in found.damaged:
+        log.warning("%s", line)
+    if found.damaged or found.folder:
+        log.warning("going on from %s", found.folder or "the start: no checkpoint is whole")
+    metrics = Metrics(folder / "metrics.jsonl")
+    skipped = SkippedList(
+        folder / "skipped.jsonl", recipe.data.max_skipped, steps * recipe.batch.total
+    )
+    if _is_first_process():
+        metrics.restart(found.step)
+        skipped.restart(found.step * recipe.batch.total)
+    trainer = _trainer(recipe, lists, steps, metrics, skipped, progress)
+    with _stopped_by_sigterm(trainer.stopper):
+        trainer.train(resume_from_checkpoint=str(found.folder) if found.folder else None)
+    step = int(trainer.state.global_step)
+    if step < steps:
+        log.warning("stopped and saved after step %d of %d: the same command goes on", step, steps)
+        return Outcome(step, steps, None)
+    if trainer.is_world_process_zero():
+        _export(trainer, recipe, folder)
+    trainer.accelerator.wait_for_everyone()
+    return Outcome(step, steps, folder / MODEL)
+
+
+def devices() -> int:
+    """Processes that train together (as the launcher says it)."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def uses_bfloat16(recipe: Recipe) -> bool:
+    """Whether to compute in bfloat16: as said, or where the device has it."""
+    precision = recipe.optimizer.precision
+    if precision == "auto":
+        return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    return precision == "bfloat16"
+
+
+def _check(recipe: Recipe) -> Lists:
+    recipe.check()
+    recipe.batch.accumulation(devices())
+    start = recipe.model.start
+    if start is None:
+        raise TrainingError("there is no model to start from: say model.start=FOLDER_OR_HUB_ID")
+    looks_local = start.startswith((".", "/", "~")) or start.count("/") != 1
+    if looks_local and not Path(start).is_dir():
+        raise TrainingError(f"model.start {start}: no such folder")
+    if recipe.adapter is not None:
+        check_installed()
+    before = Path(recipe.run.folder) / RECIPE
+    if before.is_file():
+        changed = differences(load_recipe(str(before)), recipe)
+        if changed:
+            raise TrainingError(
+                f"{recipe.run.folder} holds a run with other settings ({'; '.join(changed)}): "
+                "use those, or another run.folder"
+            )
+    return read_lists(recipe)
+
+
+def _trainer(
+    recipe: Recipe,
+    lists: Lists,
+    steps: int,
+    metrics: Metrics,
+    skipped: SkippedList,
+    progress: bool,
+) -> Any:
+    model, processor = _load(recipe)
+    encoder = ChatEncoder(processor, system_text=recipe.data.system_text)
+    makers = [
+        RowMaker(
+            processor,
+            encoder,
+            file.labels or recipe.data.labels,
+            recipe.data.max_text_tokens,
+            recipe.data.max_tokens,
+        )
+        for file in recipe.data.files
+    ]
+    total = steps * recipe.batch.total
+    stopper = StopWhenAsked()
+    trainer = StageTrainer(
+        recipe,
+        model,
+        _arguments(recipe, steps, progress),
+        skipped=skipped,
+        metrics=metrics,
+        epoch_length=lists.mixture.epoch_length,
+        train_dataset=RecordDataset(lists.lists, lists.mixture, makers, total),
+        data_collator=Collator(pad_id_of(processor.tokenizer)),
+        callbacks=[stopper],
+    )
+    trainer.stopper, trainer.processor = stopper, processor
+    return trainer
+
+
+def _load(recipe: Recipe) -> tuple[Any, Any]:
+    """The model with what trains in float32, and its processor."""
+    section = recipe.model
+    start = str(section.start)
+    processor: Any = load_processor(start)
+    half = uses_bfloat16(recipe)
+    model: Any = load_model(start, dtype=torch.bfloat16 if half else torch.float32)
+    model.config.num_frames = section.num_frames
+    processor.video_processor.num_frames = processor.image_frames = section.num_frames
+    if section.media_mode is not None:
+        model.config.media_mode = processor.feature_extractor.media_mode = section.media_mode
+        if model.config.audio_config is not None:
+            model.config.audio_config.mask_padding = section.media_mode == "native"
+    if section.geometry is not None:
+        for pictures in (processor.image_processor, processor.video_processor):
+            pictures.geometry = section.geometry
+    set_seed(recipe.seed)  # adapters begin at random
+    if recipe.adapter is not None:
+        add_adapters(model, recipe.adapter)
+    choose(model, recipe)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    if recipe.optimizer.gradient_checkpointing:
+        _recompute_layers(model)
+    return model, processor
+
+
+def _recompute_layers(model: Any) -> None:
+    """Layers are run again on the way back instead of keeping what they made."""
+    enable = getattr(model, "activation_checkpointing_enable", None)  # its name from 5.22 on
+    enable = enable or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
+
+
+def _arguments(recipe: Recipe, steps: int, progress: bool) -> TrainingArguments:
+    optimizer = recipe.optimizer
+    rates = [*recipe.train.rates().values()]
+    if recipe.adapter is not None:
+        rates.append(recipe.adapter.learning_rate)
+    arguments = TrainingArguments(
+        output_dir=recipe.run.folder,
+        per_device_train_batch_size=recipe.batch.per_device,
+        gradient_accumulation_steps=recipe.batch.accumulation(devices()),
+        num_train_epochs=1,  # the data set is as long as the run
+        learning_rate=max(rates),
+        weight_decay=optimizer.weight_decay,
+        adam_beta1=optimizer.beta1,
+        adam_beta2=optimizer.beta2,
+        adam_epsilon=optimizer.epsilon,
+        max_grad_norm=optimizer.max_grad_norm,
+        lr_scheduler_type=cast("Any", optimizer.schedule),
+        warmup_steps=math.ceil(optimizer.warmup_ratio * steps),
+        optim="adamw_torch",
+        bf16=uses_bfloat16(recipe),
+        seed=recipe.seed,
+        logging_steps=recipe.run.log_every,
+        logging_nan_inf_filter=False,
+        save_strategy="steps",
+        save_steps=recipe.run.save_every,
+        remove_unused_columns=False,
+        dataloader_num_workers=recipe.data.workers,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        report_to="none",
+        disable_tqdm=not progress,
+    )
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # pyright: ignore[reportPrivateUsage]  (never DataParallel)
+    return arguments
+
+
+def _export(trainer: Any, recipe: Recipe, folder: Path) -> None:
+    """The model as `from_pretrained` takes it, adapters merged; there whole or not at all."""
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if recipe.adapter is not None:
+        merge_adapters(model)
+    staged = folder / f".{MODEL}.partial"
+    shutil.rmtree(staged, ignore_errors=True)
+    model.to(model.config.dtype or torch.float32).save_pretrained(staged)
+    trainer.processor.save_pretrained(staged)
+    staged.rename(folder / MODEL)
+    log.info("the model is in %s", folder / MODEL)
+
+
+@contextmanager
+def _stopped_by_sigterm(stopper: Any) -> Generator[None]:
+    """While inside, SIGTERM asks for an end after the step at hand."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(*_: object) -> None:
+        stopper.asked = True
+
+    before = signal.signal(signal.SIGTERM, ask)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _is_first_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"
