@@ -22,6 +22,7 @@ import torch
 from accelerate import PartialState
 from transformers import TrainingArguments, set_seed
 
+from videollama2.assistant import resolve
 from videollama2.checkpoints.load import load_model, load_processor
 from videollama2.training.adapters import add_adapters, check_installed, merge_adapters
 from videollama2.training.checkpoint import find
@@ -113,6 +114,7 @@ def _check(recipe: Recipe) -> Lists:
     start = recipe.model.start
     if start is None:
         raise TrainingError("there is no model to start from: say model.start=FOLDER_OR_HUB_ID")
+    start = resolve(start)
     looks_local = start.startswith((".", "/", "~")) or start.count("/") != 1
     if looks_local and not Path(start).is_dir():
         raise TrainingError(f"model.start {start}: no such folder")
@@ -169,7 +171,7 @@ def _trainer(
 def _load(recipe: Recipe) -> tuple[Any, Any]:
     """The model with what trains in float32, and its processor."""
     section = recipe.model
-    start = str(section.start)
+    start = resolve(str(section.start))
     processor: Any = load_processor(start)
     half = uses_bfloat16(recipe)
     model: Any = load_model(start, dtype=torch.bfloat16 if half else torch.float32)

@@ -1,0 +1,120 @@
+"""`videollama2 train RECIPE [key=value ...]`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from videollama2.cli.console import exit_codes, fail, note, settle_output, write
+
+if TYPE_CHECKING:
+    from videollama2.training.plan import Plan
+    from videollama2.training.recipe import Recipe
+
+TERMINATED = 143  # 128 + SIGTERM, as shells say it
+
+EXAMPLES = """
+[bold]Examples[/bold]
+
+  videollama2 train video_pretrain --dry-run
+
+  videollama2 train video_finetune model.start=runs/video_pretrain/model data.files=records.json
+
+  videollama2 train lora model.start=starter data.files=records.json batch.total=8
+
+  videollama2 train recipes/lora.yaml values=released run.folder=runs/mine
+"""
+
+
+def train(
+    recipe: Annotated[
+        str,
+        typer.Argument(metavar="RECIPE", help="A recipe's name or the path of its YAML file."),
+    ],
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Settings on top, nested by dots."),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what would train, and how long; read no weights."),
+    ] = False,
+) -> None:
+    """Train a stage, or go on with a run that was stopped."""
+    with exit_codes():
+        settle_output()
+        _check_installed()
+        from videollama2.training.recipe_file import load_recipe
+
+        resolved = load_recipe(recipe, settings or ())
+        if dry_run:
+            _plan(resolved)
+        else:
+            _train(resolved)
+
+
+def _check_installed() -> None:
+    try:
+        import pydantic  # noqa: F401  # pyright: ignore[reportUnusedImport]
+        import yaml  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    except ImportError:
+        fail("training needs more packages: pip install 'videollama2[train]'")
+
+
+def _train(recipe: Recipe) -> None:
+    from videollama2.training.run import train
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    spoken = logging.getLogger("videollama2.training")
+    spoken.addHandler(handler)
+    spoken.setLevel(logging.INFO)
+    outcome = train(recipe, progress=sys.stderr.isatty())
+    if outcome.model is None:
+        raise typer.Exit(TERMINATED)
+    write(f"{outcome.model}\n")
+
+
+def _plan(recipe: Recipe) -> None:
+    from videollama2.training.plan import plan
+    from videollama2.training.run import devices
+
+    half = recipe.optimizer.precision != "float32"
+    number = devices()
+    planned = plan(recipe, devices=number, half=half)
+    for line in planned.warnings:
+        note(f"warning: {line}")
+    write("\n".join(_lines(recipe, planned, number, half)) + "\n")
+
+
+def _lines(recipe: Recipe, planned: Plan, number: int, half: bool) -> list[str]:
+    lines = [
+        f"{recipe.stage}, values={recipe.values}",
+        "",
+        "part              parameters     trainable",
+    ]
+    for part in planned.parts:
+        of_adapters = f"  ({part.adapters:,} in adapters)" if part.adapters else ""
+        lines.append(f"{part.part:<16} {part.total:>15,}  {part.trainable:>15,}{of_adapters}")
+    tokens = ", ".join(f"{kind} {count}" for kind, count in planned.tokens.items())
+    records = "unknown" if planned.records is None else f"{planned.records:,}"
+    steps = "unknown until data.files are there" if planned.steps is None else f"{planned.steps:,}"
+    memory = planned.memory
+    gib = [
+        f"{name} {getattr(memory, name) / 2**30:.1f}"
+        for name in ("weights", "gradients", "optimizer", "activations")
+    ]
+    return [
+        *lines,
+        "",
+        f"tokens a sample   {tokens}",
+        f"batch             {recipe.batch.total} = {number} device(s) x {recipe.batch.per_device} "
+        f"x {planned.accumulation} accumulated",
+        f"records an epoch  {records}",
+        f"steps             {steps}",
+        f"memory, estimated {memory.total / 2**30:.1f} GiB on each device in "
+        f"{'bfloat16' if half else 'float32'} ({', '.join(gib)}), nothing shared out",
+    ]
