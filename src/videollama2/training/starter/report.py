@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from videollama2.answers import Answer, Request
 from videollama2.assistant import VideoLlama2
+from videollama2.engine import Engine, user_message
+from videollama2.generation.settings import SamplingSettings
 from videollama2.processing.parts import AudioInput, Part, VideoInput
 from videollama2.scenes.questions import OPEN_KINDS
 from videollama2.scenes.world import load_world
@@ -26,6 +27,7 @@ from videollama2.training.starter.score import TypeScore, mean_accuracy, score
 log = logging.getLogger("videollama2.starter")
 SPATIAL_KINDS = ("movement", "place")
 HELD_OUT_SEED = (4,)
+ANSWER_TOKENS = 48
 COLUMNS = ("both", "picture", "sound", "unseen")
 _PARTS: dict[str, Callable[[Path], Part]] = {
     "both": lambda clip: VideoInput(clip, None, None, None, None),
@@ -65,6 +67,7 @@ def same_answer(given: str, expected: str) -> bool:
 def score_clips(model: VideoLlama2, folder: Path, columns: Sequence[str] = COLUMNS) -> Table:
     """Put the questions of `folder`/questions.json to the model, clip by clip."""
     records = json.loads((folder / "questions.json").read_text())
+    engine = Engine(model.model, model.processor)
     by_clip: dict[str, list[Mapping[str, str]]] = defaultdict(list)
     for record in records:
         by_clip[record["clip"]].append(record)
@@ -73,11 +76,14 @@ def score_clips(model: VideoLlama2, folder: Path, columns: Sequence[str] = COLUM
         for column in columns:
             wanted = [r for r in asked if (r["split"] == "unseen") == (column == "unseen")]
             stream = "both" if column == "unseen" else column
-            loaded = model.processor.load_media(_PARTS[stream](folder / clip))
-            requests = [Request(r["question"], media=(loaded,)) for r in wanted]
-            answers = model.batch(requests, max_new_tokens=48, batch_size=16)
-            for record, answer in zip(wanted, answers, strict=True):
-                right = isinstance(answer, Answer) and same_answer(answer, record["answer"])
+            media = engine.take_in([_PARTS[stream](folder / clip)])
+            messages = [user_message(record["question"], media) for record in wanted]
+            prompts = [engine.prompt([message], media) for message in messages]
+            writing = engine.writer.write(prompts, [SamplingSettings(ANSWER_TOKENS)] * len(prompts))
+            for _ in writing:
+                pass
+            for record, written in zip(wanted, writing.results(), strict=True):
+                right = same_answer(engine.answer(written, media), record["answer"])
                 counts[column][record["kind"]].append((record["answer"], right))
     return {column: _type_scores(kinds) for column, kinds in counts.items()}
 
