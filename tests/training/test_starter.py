@@ -37,7 +37,15 @@ from videollama2.training.starter.report import wilson
 from videollama2.training.starter.train import Run, Settings, Trainee, learning_rate, save_starter
 
 SEED = (7, 1)
-SHORT = Settings(batch_size=1, pretrain_steps=2, joint_steps=2, warmup_steps=1, questions=3)
+SHORT = Settings(
+    batch_size=1,
+    pretrain_steps=2,
+    joint_steps=1,
+    joint_horizon=2,
+    practice_steps=1,
+    warmup_steps=1,
+    questions=3,
+)
 FILLINGS = {"ids": 0, "targets": IGNORED, "segments": -1, "offsets": 0}
 
 
@@ -290,20 +298,25 @@ def test_a_run_goes_on_with_its_own_settings_only(tmp_path: Path) -> None:
 def test_the_learning_rate_warms_up_holds_and_cools_down() -> None:
     settings = Settings(
         pretrain_steps=100,
-        joint_steps=200,
+        joint_steps=150,
+        joint_horizon=200,
+        practice_steps=50,
         warmup_steps=10,
         learning_rate=1.0,
         joint_learning_rate=0.5,
+        practice_learning_rate=0.4,
     )
     rates = [learning_rate(settings, step) for step in range(settings.steps)]
     assert rates[:10] == pytest.approx([0.1 * step for step in range(1, 11)])
     assert set(rates[10:100]) == {1.0}
     assert rates[100:110] == pytest.approx([0.05 * step for step in range(1, 11)])
     assert rates[110:201] == pytest.approx([0.5] * 91)
-    cooling = rates[200:]
-    assert all(later < sooner for sooner, later in pairwise(cooling))
-    assert rates[250] == pytest.approx(0.5 * (0.01 + 0.99 / 2))  # half way down the cosine
-    assert learning_rate(settings, settings.steps) == pytest.approx(0.005)
+    for cooling in (rates[200:250], rates[250:]):
+        assert all(later < sooner for sooner, later in pairwise(cooling))
+    assert rates[249] > 0.5 * (0.01 + 0.99 / 2)  # not yet half way down the cosine
+    assert rates[250] == pytest.approx(0.4)  # practice warms up no more
+    assert rates[275] == pytest.approx(0.4 * (0.01 + 0.99 / 2))
+    assert learning_rate(settings, settings.steps) == pytest.approx(0.004)
 
 
 # --- what comes out ---
