@@ -22,7 +22,7 @@ from videollama2.processing.parts import AudioInput, Part, VideoInput
 from videollama2.scenes.questions import OPEN_KINDS
 from videollama2.scenes.world import load_world
 from videollama2.training.starter.data import BatchMaker
-from videollama2.training.starter.score import TypeScore, mean_accuracy, score
+from videollama2.training.starter.score import TypeScore, mean_accuracy, score, type_scores
 
 log = logging.getLogger("videollama2.starter")
 SPATIAL_KINDS = ("movement", "place")
@@ -85,16 +85,7 @@ def score_clips(model: VideoLlama2, folder: Path, columns: Sequence[str] = COLUM
             for record, written in zip(wanted, writing.results(), strict=True):
                 right = same_answer(engine.answer(written, media), record["answer"])
                 counts[column][record["kind"]].append((record["answer"], right))
-    return {column: _type_scores(kinds) for column, kinds in counts.items()}
-
-
-def _type_scores(kinds: Mapping[str, list[tuple[str, bool]]]) -> list[TypeScore]:
-    scores: list[TypeScore] = []
-    for kind, answered in sorted(kinds.items()):
-        given = [answer for answer, _ in answered]
-        commonest = max(given.count(answer) for answer in set(given)) / len(given)
-        scores.append(TypeScore(kind, len(given), sum(hit for _, hit in answered), commonest))
-    return scores
+    return {column: type_scores(kinds) for column, kinds in counts.items()}
 
 
 def score_world(model: VideoLlama2, world_file: str, steps: int) -> Table:

@@ -1,7 +1,7 @@
 """Held-out accuracy by question type: exact match of the whole answer."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -84,12 +84,16 @@ def score(
         batch = with_stream(maker.make(seed, step), stream).to(device)
         for kind, answer, right in right_answers(model, batch, maker.tokenizer):
             results[kind].append((answer, right))
+    return type_scores(results)
+
+
+def type_scores(results: Mapping[str, Sequence[tuple[object, bool]]]) -> list[TypeScore]:
+    """Question type -> (right answer, hit) of each question, as a score a type."""
     scores: list[TypeScore] = []
     for kind, answered in sorted(results.items()):
-        given = [answer for answer, _ in answered]
-        commonest = max(given.count(answer) for answer in set(given)) / len(given)
-        right = sum(hit for _, hit in answered)
-        scores.append(TypeScore(kind, len(answered), right, commonest))
+        wanted = [answer for answer, _ in answered]
+        commonest = max(wanted.count(answer) for answer in set(wanted)) / len(wanted)
+        scores.append(TypeScore(kind, len(wanted), sum(hit for _, hit in answered), commonest))
     return scores
 
 

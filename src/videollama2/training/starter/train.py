@@ -159,11 +159,6 @@ class Run:
         log.info("%s", "  ".join(f"{name} {value}" for name, value in values.items()))
 
 
-def _phases(settings: Settings, maker: BatchMaker, first: int, workers: int) -> Iterator[Batch]:
-    seed = (settings.seed, SCENE_SEED)
-    yield from batches(maker, seed, first, settings.steps, settings.pretrain_steps, workers)
-
-
 def _legs(stream: Iterable[Batch], deadline: float) -> Iterator[Batch]:
     for batch in stream:
         yield batch
@@ -195,7 +190,9 @@ def train(
     )
     deadline = time.monotonic() + 60 * minutes
     began, begun_at, recent = time.monotonic(), step, 0.0
-    for batch in _legs(_phases(settings, maker, step, workers), deadline):
+    seed = (settings.seed, SCENE_SEED)
+    stream = batches(maker, seed, step, settings.steps, settings.pretrain_steps, workers)
+    for batch in _legs(stream, deadline):
         joint = step >= settings.pretrain_steps
         trainee.train()
         for group in optimizer.param_groups:
