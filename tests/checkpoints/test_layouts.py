@@ -30,7 +30,7 @@ from videollama2.model.config import VideoLlama2Config
 
 MANIFESTS = sorted((Path(__file__).parents[1] / "recorded" / "manifests").glob("*.json.gz"))
 
-# official-facts, section 12: parameters of the parts.
+# The released sizes: parameters of the parts.
 CONNECTORS = {
     (1024, 4096): 489_188_608,
     (1152, 3584): 376_889_248,

@@ -1,4 +1,4 @@
-"""Labels, held to the released way: re-tokenising growing prefixes (official-facts 6.2)."""
+"""Labels, held to the released way: re-tokenising growing prefixes (released `preprocess`)."""
 
 from __future__ import annotations
 

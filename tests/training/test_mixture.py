@@ -51,7 +51,7 @@ def test_the_order_is_a_matter_of_position(mixture: Mixture, position: int) -> N
 
 
 def test_the_joint_stage_in_its_released_order() -> None:
-    """Official-facts 6.3: AV i, AV i+1, audio, video; 2:1:1; all lists read to their ends."""
+    """Released `MixSampler`: AV i, AV i+1, audio, video; 2:1:1; all lists read to their ends."""
     joint = Mixture((8, 4, 4), (2, 1, 1), seed=1)
     assert joint.epoch_length == 16
     assert [joint.at(position)[0] for position in range(8)] == [0, 0, 1, 2, 0, 0, 1, 2]

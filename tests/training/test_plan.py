@@ -11,7 +11,7 @@ from videollama2.training.errors import TrainingError
 from videollama2.training.plan import plan
 from videollama2.training.recipe_file import load_recipe
 
-CONNECTOR, AUDIO_PROJECTOR = 376_889_248, 15_604_736  # official-facts 12
+CONNECTOR, AUDIO_PROJECTOR = 376_889_248, 15_604_736  # the released sizes
 
 
 def test_the_connector_stage() -> None:

@@ -28,7 +28,7 @@ def wrong(name: str, *settings: str) -> str:
     return str(caught.value)
 
 
-# Official-facts 6.5 (scripts) and 6.6 (paper): name, paper's total and epochs, scripts' total,
+# The released scripts and the paper: name, paper's total and epochs, scripts' total,
 # records on one device, epochs, frames, saving, keeping; the parts that train.
 TABLE = [
     ("video_pretrain", 1024, 1, 256, 8, 1, 500, 99, {"connector": 1e-3}),

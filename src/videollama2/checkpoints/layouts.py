@@ -96,7 +96,7 @@ def upgrade_config(
 
     `folder` is the checkpoint's, where a tower or a BEATs file named by a relative path is looked
     for. `vision_config` and `audio_config` say the encoders where the checkpoint cannot.
-    Fields: official-facts 1.4; absent ones take the released code's defaults.
+    Fields as the released code reads them; absent ones take the released code's defaults.
 
     Raises:
         CheckpointError: the vision tower is missing, unknown, or of another width.

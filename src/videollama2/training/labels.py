@@ -1,6 +1,6 @@
 """Records -> token ids and labels: only answers and their end marker are learned, media never.
 
-Forms (official `train.py`; official-facts 6.2): `answers` is the released `preprocess`, `plain`
+Forms (official `train.py`): `answers` is the released `preprocess`, `plain`
 the audio branch's `preprocess_plain`, `plain_main` that of the main branch, which learns the
 question too and has no end marker.
 

@@ -20,7 +20,7 @@ class Mixture:
     """Lists of so many records, mixed.
 
     With `ratio`, of each sum(ratio) records in a row list i gives ratio[i], in the order of the
-    lists (the joint stage's 2:1:1 is audio-visual, audio-visual, audio, video; official-facts
+    lists (the joint stage's 2:1:1 is audio-visual, audio-visual, audio, video; released code
     6.3); each list goes round by itself, in a new order each time. Without it all lists are one,
     in a new order each epoch.
 

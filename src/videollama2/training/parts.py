@@ -20,7 +20,7 @@ PREFIXES: dict[str, Part] = {
     "lm_head.": "language_model",
 }
 ADAPTER = "lora_"  # in the names of adapters' parameters
-# The sound tagger's head gives no answer's token, so no answer can teach it (official-facts 2.5).
+# The sound tagger's head gives no answer's token, so no answer can teach it.
 _NOT_TAUGHT = ("model.audio_tower.predictor.",)
 # The media without which a part has nothing to do in a batch.
 _FED_BY: dict[Part, tuple[str, ...]] = {
@@ -91,7 +91,7 @@ def optimizer_groups(
 ) -> list[dict[str, Any]]:
     """One group for each part (and its adapters), with and without weight decay.
 
-    `decays` names the parameters that decay: no norms, no biases (official-facts 6.4).
+    `decays` names the parameters that decay: no norms, no biases (released training scripts).
     """
     decays = set(decays)
     rates: dict[str, float] = {**recipe.train.rates()}

@@ -134,7 +134,7 @@ class BatchSection(Section):
 
 
 class OptimizerSection(Section):
-    """AdamW and its schedule (official-facts 6.4, 6.5)."""
+    """AdamW and its schedule (released training scripts)."""
 
     epochs: Annotated[float, Field(gt=0)] = 1.0
     schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"

@@ -1,6 +1,6 @@
 """Annotation files -> records: the released JSON form, the same as JSON Lines, chat messages.
 
-Released form (official `train.py`; official-facts 6.1): a list of
+Released form (official `train.py`): a list of
 `{"id", "image" | "video" | "audio", "conversations": [{"from": "human" | "gpt", "value"}, ...]}`,
 with `<image>`, `<video>` or `<audio>` in a human message. Besides what is released, a record may
 name several media (a list under one key, or several keys), and a video `start`, `end` and `sound`.
