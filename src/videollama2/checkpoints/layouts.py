@@ -138,11 +138,8 @@ def upgrade_config(
         upgraded["dtype"] = dtype
         text["dtype"] = dtype
     if "mm_audio_tower" in config:
-        sound = (
-            dict(audio_config)
-            if audio_config
-            else read_beats_config(str(config["mm_audio_tower"]), folder)
-        )
+        tower = str(config["mm_audio_tower"])
+        sound = dict(audio_config) if audio_config else read_beats_config(tower, folder)
         upgraded["audio_config"] = {**sound, "mask_padding": False}
         upgraded["audio_projector_type"] = str(config.get("mm_projector_a_type", "mlp2x_gelu"))
     return upgraded | media_token_ids(folder, int(config["vocab_size"]))

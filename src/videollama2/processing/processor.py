@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -19,30 +18,25 @@ from .batch import (
     encode_row,
     media_tensors,
     pad_rows,
-    split_placeholders,
     token_type_ids,
 )
+from .building import parts_of
 from .chat import (
     AUDIO_TOKEN,
     IMAGE_TOKEN,
-    MEDIA_TOKENS,
     VIDEO_TOKEN,
     Conversation,
-    flatten,
     is_conversation,
-    released_system_text,
-    released_template,
-    takes_system_text,
-    with_system_text,
 )
 from .counts import PlaceholderCounts, TokenCounter
 from .feature_extractor import BeatsFeatureExtractor
 from .image_processor import VideoLlama2ImageProcessor
 from .loader import MediaLoader
 from .options import as_images, as_sounds, check_options, unnested, with_frames
-from .parts import LoadedMedia, Part, as_part, kind_of, part_from_message
-from .pixels import Geometry, PixelSettings
-from .tokens import KINDS, add_media_tokens, settle_token_ids
+from .parts import LoadedMedia, Part, as_part, part_from_message
+from .pixels import Geometry
+from .rendering import fill, render
+from .tokens import KINDS, add_media_tokens
 from .video_processor import VideoLlama2VideoProcessor, as_videos
 
 _CLASSES: dict[str, type[Any]] = {
@@ -122,37 +116,7 @@ class VideoLlama2Processor(PlaceholderCounts, ProcessorMixin):
         released checkpoint (`config.media_mode`) gets the released sound windows, and the released
         chat template where its tokenizer has none. Raises `ValueError` where they do not fit.
         """
-        if not isinstance(image_settings, PixelSettings):
-            image_settings = PixelSettings.from_processor(image_settings, geometry)
-        pixels = image_settings.to_dict()
-        audio, connector = config.audio_config, config.connector_config
-        sound = (
-            {}
-            if audio is None
-            else {
-                "feature_size": audio.num_mel_bins,
-                "patch": audio.input_patch_size,
-                "chunk_length": audio.max_seconds,
-            }
-        )
-        text_type = str(config.text_config.model_type)
-        released = config.media_mode == "released"
-        template = chat_template or getattr(tokenizer, "chat_template", None)
-        ids = settle_token_ids(tokenizer, config)
-        return cls(
-            VideoLlama2ImageProcessor(**pixels),
-            VideoLlama2VideoProcessor(num_frames=config.num_frames, **pixels),
-            BeatsFeatureExtractor(media_mode=config.media_mode, **sound),
-            tokenizer,
-            chat_template=template or (released_template(text_type) if released else None),
-            connector_type=connector.connector_type,
-            downsample=connector.downsample,
-            patch_size=config.vision_config.patch_size,
-            image_frames=config.num_frames,
-            has_audio=audio is not None,
-            system_text=released_system_text(text_type) if released else None,
-            **{f"{kind}_token_id": ids[kind] for kind in KINDS},
-        )
+        return cls(**parts_of(config, tokenizer, image_settings, chat_template, geometry))
 
     # --- what the parts say ---
 
@@ -213,21 +177,7 @@ class VideoLlama2Processor(PlaceholderCounts, ProcessorMixin):
         `media` gives the parts of each kind in the texts' order. Raises `ValueError` that says of
         which kind there are too few or too many.
         """
-        cut = [split_placeholders(text) for text in texts]
-        for kind, token in MEDIA_TOKENS.items():
-            placeholders = [pieces.count(token) for pieces in cut]
-            given = len(media.get(kind, ()))
-            if sum(placeholders) != given:
-                raise ValueError(
-                    f"{kind}: {given} given, but the texts hold {sum(placeholders)} {token} "
-                    f"({placeholders} by row): write one placeholder for each"
-                )
-        waiting = {MEDIA_TOKENS[kind]: deque(parts) for kind, parts in media.items()}
-        loader = self.loader
-        return [
-            [loader.load(waiting[p].popleft()) if p in waiting else p for p in pieces]
-            for pieces in cut
-        ]
+        return fill(texts, media, self.loader.load)
 
     # --- batches ---
 
@@ -378,33 +328,14 @@ class VideoLlama2Processor(PlaceholderCounts, ProcessorMixin):
 
         Raises `ValueError` without any template, and where the template drops a medium.
         """
-        template = chat_template or self.chat_template or self.tokenizer.chat_template
-        if template is None:
-            raise ValueError(
-                "neither this processor nor its tokenizer has a chat template: pass chat_template, "
-                "or write the prompt yourself and call the processor with text="
-            )
-
-        def to_text(messages: list[dict[str, Any]], **options: Any) -> str:
-            return self.tokenizer.apply_chat_template(
-                messages, chat_template=template, tokenize=False, **options
-            )
-
-        messages, parts = flatten(conversation)
-        if self.system_text is not None and takes_system_text(to_text):
-            messages = with_system_text(messages, self.system_text)
-        text = to_text(messages, add_generation_prompt=add_generation_prompt, **template_kwargs)
-        by_kind: dict[str, list[Part]] = {kind: [] for kind in KINDS}
-        for part in parts:
-            by_kind[kind_of(part)].append(part)
-        cut = split_placeholders(text)
-        for kind, found in by_kind.items():
-            if cut.count(MEDIA_TOKENS[kind]) != len(found):
-                raise ValueError(
-                    f"the chat template wrote {cut.count(MEDIA_TOKENS[kind])} {MEDIA_TOKENS[kind]} "
-                    f"where the conversation has {len(found)}"
-                )
-        return text, by_kind
+        return render(
+            conversation,
+            chat_template or cast("str | None", self.chat_template),
+            self.tokenizer,
+            self.system_text,
+            add_generation_prompt=add_generation_prompt,
+            **template_kwargs,
+        )
 
     # --- saving and loading ---
 
