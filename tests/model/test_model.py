@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageText
 
 from videollama2 import VideoLlama2Config, VideoLlama2ForConditionalGeneration
 from videollama2.model.fusion import MediaTokenMismatchError
+from videollama2.model.model import learned_positions
 from videollama2.model.tokens import num_audio_tokens, num_image_tokens, num_video_tokens
 
 TEXT = {
@@ -239,6 +240,30 @@ def test_gradient_checkpointing_changes_nothing(model: Any) -> None:
     assert any("audio_tower" in name for name in gradients[0])
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradients[1][name], gradient, atol=1e-6, rtol=1e-4)
+
+
+def test_logits_of_learned_positions_alone(model: Any) -> None:
+    """What is left out has no part in the loss: the same loss and gradients, few logits."""
+    torch.manual_seed(0)
+    ids = torch.randint(3, 200, (3, 12))
+    labels = ids.masked_fill(torch.rand(ids.shape) < 0.6, -100)
+    labels[2] = -100  # a row that teaches nothing
+    keep = learned_positions(labels)
+    found: list[tuple[Any, dict[str, torch.Tensor]]] = []
+    for chosen in (0, keep):
+        model.zero_grad()
+        output = model(input_ids=ids, labels=labels, logits_to_keep=chosen, num_items_in_batch=7)
+        output.loss.backward()
+        named = model.named_parameters()
+        found.append((output, {n: p.grad.clone() for n, p in named if p.grad is not None}))
+    (whole, all_grads), (few, grads) = found
+    assert few.logits.shape[0] == keep.sum() < labels.numel() / 2
+    torch.testing.assert_close(few.logits, whole.logits[keep])
+    torch.testing.assert_close(few.loss, whole.loss)
+    torch.testing.assert_close(grads, all_grads)
+    nothing = model(input_ids=ids, labels=ids * 0 - 100, logits_to_keep=ids < 0,
+                    num_items_in_batch=1)  # fmt: skip
+    assert nothing.loss.item() == 0.0
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

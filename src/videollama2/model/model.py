@@ -17,6 +17,7 @@ from videollama2.model.trunk import Features, VideoLlama2Model, VideoLlama2PreTr
 
 # Families whose output layer has a bias without saying so in their config.
 _BIASED_HEADS = frozenset({"phi", "gptj", "codegen"})
+IGNORED = -100  # the label of a token that is not learned
 # In the cache after the first step of generation.
 _MEDIA_INPUTS = (
     "pixel_values_videos",
@@ -132,7 +133,10 @@ class VideoLlama2ForConditionalGeneration(VideoLlama2PreTrainedModel, Generation
     ) -> VideoLlama2CausalLMOutput:
         """Next-token logits, and the loss where `labels` (B, L; -100 is left out) are given.
 
-        `logits_to_keep` computes logits for that many last positions only (0: all).
+        `logits_to_keep` computes logits for that many last positions only (0: all), or for those
+        where a mask (B, L) is true: logits are then (kept, vocabulary). The loss needs no others
+        than `learned_positions(labels)`: media and questions are most of a row, and a row of
+        logits is as long as the vocabulary.
 
         Raises:
             ValueError, MediaTokenMismatchError: as `VideoLlama2Model.forward`.
@@ -153,8 +157,16 @@ class VideoLlama2ForConditionalGeneration(VideoLlama2PreTrainedModel, Generation
             use_cache=use_cache,
             **_without_loss_arguments(kwargs),
         )
-        keep = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-        logits = self.logits(outputs.last_hidden_state[:, keep])
+        hidden: Tensor = outputs.last_hidden_state
+        if isinstance(logits_to_keep, Tensor) and logits_to_keep.dtype == torch.bool:
+            kept_n = logits_to_keep.flatten().nonzero()[:, 0]
+            logits = self.logits(hidden.flatten(0, 1).index_select(0, kept_n))
+            if labels is not None:
+                kwargs["shift_labels"] = _next(labels).flatten().index_select(0, kept_n)
+        else:
+            last = isinstance(logits_to_keep, int)
+            keep = slice(-logits_to_keep, None) if last else logits_to_keep
+            logits = self.logits(hidden[:, keep])
         loss = None
         if labels is not None:
             untyped: Any = self
@@ -203,6 +215,16 @@ class VideoLlama2ForConditionalGeneration(VideoLlama2PreTrainedModel, Generation
             for name in _MEDIA_INPUTS:
                 inputs.pop(name, None)
         return inputs
+
+
+def learned_positions(labels_BL: Tensor) -> Tensor:
+    """(B, L), true where the next token is learned."""
+    return _next(labels_BL) != IGNORED
+
+
+def _next(labels_bl: Tensor) -> Tensor:
+    """The label of the token after each; of none after the last."""
+    return nn.functional.pad(labels_bl[:, 1:], (0, 1), value=IGNORED)
 
 
 def _without_loss_arguments(kwargs: dict[str, Any]) -> dict[str, Any]:

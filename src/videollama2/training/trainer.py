@@ -12,6 +12,7 @@ from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 
+from videollama2.model.model import learned_positions
 from videollama2.training.checkpoint import load_trained, publish, save_trained, staging
 from videollama2.training.collate import SKIPPED
 from videollama2.training.metrics import Metrics
@@ -95,7 +96,9 @@ class StageTrainer(_Base):
         rest_frozen_encoders(inner)
         idle = unfed(inner, inputs)
         parent: Any = super()
-        loss = parent.compute_loss(model, {**inputs, "use_cache": False}, *args, **kwargs)
+        keep = learned_positions(inputs["labels"])
+        inputs = {**inputs, "use_cache": False, "logits_to_keep": keep}
+        loss = parent.compute_loss(model, inputs, *args, **kwargs)
         if not idle:
             return loss
         nothing = torch.stack([p.reshape(-1)[:1].float().sum() for p in idle]).sum() * 0.0
