@@ -1,0 +1,1 @@
+"""The evaluation room: a benchmark's files and a model in, scores with error bars out."""

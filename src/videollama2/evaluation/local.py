@@ -1,0 +1,149 @@
+"""Answers of a model that is loaded here, in batches, each clip read and encoded once."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from videollama2.assistant import VideoLlama2
+from videollama2.engine import Engine, Medium, user_message
+from videollama2.evaluation.answering import Decoding, missing, prompts_of, refused, unreadable
+from videollama2.evaluation.errors import EvaluationError
+from videollama2.evaluation.replies import Reply
+from videollama2.evaluation.task import MediaFile, Question, Task
+from videollama2.generation.prompt import Prompt
+from videollama2.generation.settings import SamplingSettings
+from videollama2.generation.writing import Written
+from videollama2.media.errors import MediaError
+from videollama2.processing.parts import AudioInput, ImageInput, Part, VideoInput
+
+_KEPT_MEDIA = 8  # several questions about a clip follow each other
+
+
+@dataclass(frozen=True)
+class _Asked:
+    question: Question
+    prompts: tuple[str, ...]
+    inputs: tuple[Prompt, ...]
+    media: tuple[Medium, ...]
+    notes: tuple[str, ...]
+
+
+class LocalModel:
+    """A loaded model as an answerer. `num_frames` None takes the model's own."""
+
+    def __init__(self, assistant: VideoLlama2, num_frames: int | None = None) -> None:
+        self.name = assistant.name
+        self._config: Any = assistant.model.config
+        self.num_frames = num_frames or int(self._config.num_frames)
+        self._engine = Engine(assistant.model, assistant.processor, num_frames=num_frames)
+        self._kept: OrderedDict[tuple[MediaFile, ...], tuple[Medium, ...]] = OrderedDict()
+
+    def check(self, task: Task) -> None:
+        """Say at once where this model cannot answer a benchmark.
+
+        Raises:
+            EvaluationError: the benchmark is of sounds and the model has no ears.
+        """
+        if task.modality == "audio" and self._config.audio_config is None:
+            raise EvaluationError(
+                self.name,
+                f"{task.title} is about sounds and this model has no audio branch",
+                "Choose a checkpoint with one, such as DAMO-NLP-SG/VideoLLaMA2.1-7B-AV",
+            )
+
+    def answer(self, questions: Sequence[Question], decoding: Decoding) -> list[Reply]:
+        """A reply to each question; half a batch at a time where a GPU's memory does not hold it.
+
+        Raises:
+            torch.OutOfMemoryError: a single question does not fit.
+        """
+        try:
+            return self._answer(questions, decoding)
+        except torch.OutOfMemoryError:
+            if len(questions) == 1:
+                raise
+        self._kept.clear()
+        torch.cuda.empty_cache()
+        half = len(questions) // 2
+        return self.answer(questions[:half], decoding) + self.answer(questions[half:], decoding)
+
+    def _answer(self, questions: Sequence[Question], decoding: Decoding) -> list[Reply]:
+        prepared = [self._prepare(question) for question in questions]
+        asked = [one for one in prepared if isinstance(one, _Asked)]
+        written = self._write([one for row in asked for one in row.inputs], decoding)
+        replies: list[Reply] = []
+        for one in prepared:
+            if isinstance(one, Reply):
+                replies.append(one)
+            else:
+                mine, written = written[: len(one.inputs)], written[len(one.inputs) :]
+                replies.append(_reply(one, mine))
+        return replies
+
+    def _write(self, prompts: Sequence[Prompt], decoding: Decoding) -> Sequence[Written]:
+        if not prompts:
+            return []
+        settings = SamplingSettings(
+            decoding.max_new_tokens, decoding.temperature, decoding.top_p, seed=decoding.seed
+        )
+        writing = self._engine.writer.write(prompts, [settings] * len(prompts))
+        for _ in writing:
+            pass
+        return writing.results()
+
+    def _prepare(self, question: Question) -> _Asked | Reply:
+        absent = missing(question)
+        if absent is not None:
+            return absent
+        try:
+            prompts, notes = prompts_of(question, self.num_frames)
+            media = self._take_in(question.media)
+            inputs = [self._engine.prompt([user_message(text, media)], media) for text in prompts]
+        except MediaError as error:
+            return unreadable(question, error)
+        except EvaluationError:
+            raise
+        except ValueError as error:  # longer than the model reads, or a sound without ears
+            return refused(question, str(error))
+        return _Asked(question, prompts, tuple(inputs), media, tuple(notes))
+
+    def _take_in(self, files: tuple[MediaFile, ...]) -> tuple[Medium, ...]:
+        if files not in self._kept:
+            self._kept[files] = tuple(self._engine.take_in([self._part(file) for file in files]))
+            while len(self._kept) > _KEPT_MEDIA:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(files)
+        return self._kept[files]
+
+    def _part(self, file: MediaFile) -> Part:
+        if file.kind == "image":
+            return ImageInput(file.path)
+        if file.kind == "audio":
+            return AudioInput(file.path, file.start, file.end)
+        frames = self._engine.num_frames
+        return VideoInput(file.path, file.start, file.end, frames, sound=file.sound)
+
+
+def _reply(asked: _Asked, written: Sequence[Written]) -> Reply:
+    read = sum(medium.read_ms for medium in asked.media)
+    encode = sum(medium.encode_ms for medium in asked.media)
+    total = sum(one.total_ms for one in written)
+    return Reply(
+        asked.question.id,
+        asked.prompts,
+        tuple(one.text for one in written),
+        media=tuple(asdict(medium.report) for medium in asked.media),
+        notes=asked.notes,
+        timings_ms={
+            "read": round(read, 1),
+            "encode": round(encode, 1),
+            "write": round(total, 1),
+        },
+        prompt_tokens=sum(one.prompt_tokens for one in written),
+        generated_tokens=sum(len(one.token_ids) for one in written),
+    )

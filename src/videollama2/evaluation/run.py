@@ -1,0 +1,134 @@
+"""A benchmark answered: questions read, those not yet answered asked in batches, replies kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from videollama2.evaluation.answering import Answerer, Decoding
+from videollama2.evaluation.errors import AnnotationError, EvaluationError
+from videollama2.evaluation.replies import (
+    GrowingFile,
+    Reply,
+    read_replies,
+    replies_file,
+    write_whole,
+)
+from videollama2.evaluation.sharding import Place
+from videollama2.evaluation.task import Question, Task
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What of a benchmark is asked, and how.
+
+    `split` None is the benchmark's first. `limit` takes so many questions, evenly spread.
+    `temperature` and `max_new_tokens` None are the benchmark's own.
+    """
+
+    split: str | None = None
+    limit: int | None = None
+    batch_size: int = 8
+    temperature: float | None = None
+    max_new_tokens: int | None = None
+    seed: int = 0
+
+    def decoding(self, task: Task) -> Decoding:
+        """How this benchmark's answers are decoded."""
+        temperature = task.temperature if self.temperature is None else self.temperature
+        return Decoding(self.max_new_tokens or task.max_new_tokens, temperature, seed=self.seed)
+
+
+def read_questions(task: Task, data: Path, choice: Choice) -> list[Question]:
+    """The questions of a benchmark that are asked, in its order.
+
+    Raises:
+        AnnotationError: a file is missing or malformed, or two questions have the same id.
+        ValueError: there is no such split.
+    """
+    split = choice.split or task.splits[0]
+    if split not in task.splits:
+        raise ValueError(f"{task.name} has no split {split!r}: it has {', '.join(task.splits)}")
+    root = task.root(data)
+    questions = list(task.read(root, split))
+    seen: set[str] = set()
+    for question in questions:
+        if question.id in seen:
+            raise AnnotationError(root, f"two questions have the id {question.id!r}")
+        seen.add(question.id)
+    if not questions:
+        raise AnnotationError(root, f"there are no questions in split {split!r}")
+    if choice.limit is None or choice.limit >= len(questions):
+        return questions
+    return [questions[n * len(questions) // choice.limit] for n in range(choice.limit)]
+
+
+def settings_of(task: Task, answerer: Answerer, choice: Choice) -> dict[str, Any]:
+    """What a run's answers depend on, as its folder keeps it."""
+    return {
+        "task": task.name,
+        "split": choice.split or task.splits[0],
+        "model": answerer.name,
+        "num_frames": answerer.num_frames,
+        **asdict(choice.decoding(task)),
+    }
+
+
+def claim(folder: Path, settings: dict[str, Any]) -> None:
+    """Make the folder this run's, or find that it is.
+
+    Raises:
+        EvaluationError: it holds the answers of another run.
+    """
+    file = folder / "run.json"
+    if file.is_file():
+        try:
+            found: Any = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError:
+            raise EvaluationError(file, "it is no JSON", "Choose another --out") from None
+        other = [name for name in settings if found.get(name) != settings[name]]
+        if other:
+            what = ", ".join(f"{name} {found.get(name)!r}" for name in other)
+            raise EvaluationError(
+                folder, f"it holds the answers of another run ({what})", "Choose another --out"
+            )
+        return
+    write_whole(file, json.dumps(settings, indent=1, ensure_ascii=False) + "\n")
+
+
+def answer(
+    questions: Sequence[Question],
+    answerer: Answerer,
+    decoding: Decoding,
+    folder: Path,
+    *,
+    batch_size: int = 8,
+    place: Place | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Ask what has no reply yet, `batch_size` at a time, each batch's replies on disk at once.
+
+    With several processes each asks its share. `progress` gets (done, total) of this process.
+
+    Raises:
+        ServerError: an endpoint is down; what is answered is kept.
+        ValueError: `batch_size` is below one.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}: it must be at least 1")
+    place = place or Place()
+    done = read_replies(folder)
+    mine = place.share(questions)
+    waiting = [question for question in mine if question.id not in done]
+    place.wait()  # until all have read the files, none may write
+    file = GrowingFile(replies_file(folder, place.rank))
+    progress(len(mine) - len(waiting), len(mine))
+    for first in range(0, len(waiting), batch_size):
+        batch = waiting[first : first + batch_size]
+        replies: list[Reply] = answerer.answer(batch, decoding)
+        file.append([reply.as_dict() for reply in replies])
+        progress(len(mine) - len(waiting) + first + len(batch), len(mine))
+    place.wait()

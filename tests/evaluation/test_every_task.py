@@ -1,0 +1,173 @@
+"""Every benchmark there is, put to the same tests with its miniature."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from miniatures import Miniature, miniatures
+from stubs import evaluate
+
+from videollama2.evaluation.errors import AnnotationError
+from videollama2.evaluation.registry import all_tasks, find
+from videollama2.evaluation.run import Choice, read_questions
+from videollama2.evaluation.task import Question, Task
+
+NAMES = sorted(all_tasks())
+
+
+def both(name: str) -> tuple[Task, Miniature]:
+    return find(name), miniatures()[name]
+
+
+def whole(task: Task, miniature: Miniature, tmp_path: Path) -> Path:
+    return miniature.lay_out(tmp_path / "data", task.folder)
+
+
+def test_each_has_a_miniature_and_a_name_for_its_file() -> None:
+    assert set(miniatures()) == set(all_tasks())
+    for name, task in all_tasks().items():
+        assert name == task.name
+        assert task.metrics
+        assert task.files
+        assert all("\n" not in text and "\t" not in text for text in (task.title, task.source))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_oracle_scores_full_marks(name: str, tmp_path: Path) -> None:
+    task, mini = both(name)
+    data = whole(task, mini, tmp_path)
+    summary, samples = evaluate(task, data, mini.oracle, tmp_path / "out", Choice(mini.split))
+    assert len(samples) == mini.questions
+    lost = [one.question.id for one in samples if one.reply.failure is not None]
+    assert lost == list(mini.missing)
+    assert summary.counts.missing == len(mini.missing)
+    assert summary.counts.unparsable == 0
+    for metric in task.metrics:
+        interval = summary.figure(metric.name).interval
+        assert interval is not None, metric.name
+        best = 100.0 if metric.scale == "percent" else 5.0
+        assert interval.value == pytest.approx(best), metric.name
+        strict = summary.figure(metric.name, "strict").interval
+        assert strict is not None
+        assert (strict.value < best) == (strict.count > interval.count)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_said_is_nothing_won(name: str, tmp_path: Path) -> None:
+    task, mini = both(name)
+    data = whole(task, mini, tmp_path)
+    summary, _ = evaluate(
+        task, data, lambda q: [""] * len(q.prompts), tmp_path / "out", Choice(mini.split)
+    )
+    assert summary.counts.unparsable == summary.counts.answered
+    for metric in task.metrics:
+        strict = summary.figure(metric.name, "strict").interval
+        assert strict is not None
+        assert strict.value == 0
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if not find(name).judgements])
+def test_guessing_is_at_chance(name: str, tmp_path: Path) -> None:
+    """Letters drawn at random, from many copies of the miniature's questions."""
+    task, mini = both(name)
+    questions = read_questions(task, whole(task, mini, tmp_path), Choice(mini.split))
+    if not all(question.options for question in questions):
+        pytest.skip("no multiple choice")
+    random = np.random.default_rng(0)
+    hits: list[float] = []
+    chances: list[float] = []
+    for _ in range(400):
+        for question in questions:
+            guess = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[random.integers(len(question.options))]
+            marks = task.score(question, [guess])
+            assert marks.released.parse == marks.strict.parse == guess
+            hits.append(marks.strict.scores[task.metrics[0].name])
+            chances.append(1 / len(question.options))
+    error = np.sqrt(np.mean(chances) * (1 - np.mean(chances)) / len(hits))
+    assert abs(np.mean(hits) - np.mean(chances)) < 4 * error
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_ids_are_unique_and_reading_is_repeatable(name: str, tmp_path: Path) -> None:
+    task, mini = both(name)
+    data = whole(task, mini, tmp_path)
+    first = read_questions(task, data, Choice(mini.split))
+    assert first == read_questions(task, data, Choice(mini.split))
+    assert len({question.id for question in first}) == len(first) == mini.questions
+    limited = read_questions(task, data, Choice(mini.split, limit=2))
+    assert len(limited) == min(2, mini.questions)
+    assert all(question.prompts and all(question.prompts) for question in first)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "field"),
+    [(name, *pair) for name in NAMES for pair in miniatures()[name].required],
+)
+def test_a_malformed_item_is_named(name: str, file: str, field: str, tmp_path: Path) -> None:
+    """Without the field, the error names file, item and field."""
+    task, mini = both(name)
+    content = mini.files[file]
+    assert isinstance(content, str)
+    broken = replace(mini, files={**mini.files, file: without(content, field)})
+    with pytest.raises(AnnotationError) as caught:
+        read_questions(task, whole(task, broken, tmp_path), Choice(mini.split))
+    assert Path(caught.value.file) == tmp_path / "data" / task.folder / file
+    assert caught.value.field == field
+    assert caught.value.where
+
+
+def without(text: str, field: str) -> str:
+    """The JSON or JSON Lines text with the field taken out of the last item that has it."""
+    lines = text.splitlines() if text.count("\n") and not text.startswith(("[", "{\n")) else [text]
+    for number in reversed(range(len(lines))):
+        value = json.loads(lines[number])
+        if _drop(value, field):
+            lines[number] = json.dumps(value)
+            return "\n".join(lines) + "\n"
+    raise AssertionError(f"nothing has {field}")
+
+
+def _drop(value: object, field: str) -> bool:
+    if isinstance(value, dict):
+        if field in value:
+            del value[field]
+            return True
+        return any(_drop(inner, field) for inner in reversed(list(value.values())))
+    return isinstance(value, list) and any(_drop(inner, field) for inner in reversed(value))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_absent_files_are_named(name: str, tmp_path: Path) -> None:
+    task, mini = both(name)
+    for file in mini.files:
+        needed = next((one for one in task.files if one.path == file), None)
+        if needed is not None and needed.optional:
+            continue
+        data = whole(task, mini, tmp_path / file.replace("/", "-"))
+        (data / task.folder / file).unlink()
+        with pytest.raises(AnnotationError, match="no such file"):
+            read_questions(task, data, Choice(mini.split))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_submission(name: str, tmp_path: Path) -> None:
+    task, mini = both(name)
+    if task.submission is None:
+        return
+    data = whole(task, mini, tmp_path)
+    _, samples = evaluate(task, data, oracle_or_c(mini), tmp_path / "out")
+    text = task.submission.write((one.question, one.reply.answers, one.marks) for one in samples)
+    assert text.endswith("\n")
+    for sample in samples:
+        assert sample.question.unit in text
+
+
+def oracle_or_c(mini: Miniature):
+    def answers(question: Question) -> list[str]:
+        return list(mini.oracle(question)) if question.references else ["C"]
+
+    return answers
