@@ -5,7 +5,8 @@
 Without CLIP a ten-minute 1080p30 H.264 clip (a picture every 250 frames stands alone) with AAC is made
 in a temporary folder first, which takes some minutes. Decoders take turns in each round, so that a noisy
 machine is noisy for all; quote the medians and their ratios. Each decoder runs in a process of its own,
-which reports the time and the growth of its memory.
+which reports seconds on the clock, seconds of processor (less shaken by what else runs), and the growth of
+its memory.
 """
 
 from __future__ import annotations
@@ -82,14 +83,19 @@ DECODERS: dict[str, Callable[[str], int]] = {
 
 def measure(name: str, path: str) -> None:
     """In a process of its own: one JSON line with seconds and MB."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = resource.getrusage(resource.RUSAGE_SELF)
     began = time.perf_counter()
     frames = DECODERS[name](path)
     seconds = time.perf_counter() - began
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    after = resource.getrusage(resource.RUSAGE_SELF)
     if frames != FRAMES:
         raise SystemExit(f"{name} read {frames} frames of {path}")
-    print(json.dumps({"seconds": seconds, "megabytes": grown}))
+    measured = {
+        "seconds": seconds,
+        "processor": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+        "megabytes": (after.ru_maxrss - before.ru_maxrss) / 1024,
+    }
+    print(json.dumps(measured))
 
 
 def make_clip(path: Path, seconds: int = 600) -> None:
@@ -134,11 +140,17 @@ def compare(path: str, repeats: int) -> None:
                 continue
             results.setdefault(name, []).append(json.loads(done.stdout.splitlines()[-1]))
     print(f"{path} on {platform.processor() or platform.machine()}, {repeats} rounds")
-    base = statistics.median(row["seconds"] for row in results["ours"])
-    for name, rows in results.items():
-        median = statistics.median(row["seconds"] for row in rows)
-        memory = statistics.median(row["megabytes"] for row in rows)
-        print(f"  {name:<22}{median:8.2f} s   ours / it {base / median:5.2f}   +{memory:6.0f} MB")
+    middle = {
+        name: {key: statistics.median(row[key] for row in rows) for key in rows[0]}
+        for name, rows in results.items()
+    }
+    ours = middle["ours"]
+    for name, row in middle.items():
+        print(
+            f"  {name:<22}{row['seconds']:8.2f} s  ours / it {ours['seconds'] / row['seconds']:5.2f}"
+            f"   processor {row['processor']:7.2f} s  {ours['processor'] / row['processor']:5.2f}"
+            f"   +{row['megabytes']:6.0f} MB"
+        )
 
 
 def main() -> None:
