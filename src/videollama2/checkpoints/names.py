@@ -27,8 +27,10 @@ _PREFIXES = (
     ("model.", "model.language_model."),
 )
 
-# What is ours in our names; anything else under `model.` is released.
-NATIVE_PARTS = ("language_model", "vision_tower", "connector", "audio_tower", "audio_projector")
+# Ours alone; anything else under `model.` is released.
+_NATIVE = tuple(
+    f"model.{part}." for part in ("language_model", "vision_tower", "connector", "audio_projector")
+)
 
 _EXPERTS = re.compile(r"\.(?:block_sparse_moe|mlp)\.experts\.(\d+)\.(w[123])\.weight$")
 _TRAINING_PREFIX = re.compile(r"^(?:base_model\.)?(?:model\.)+(?=model\.|lm_head\.)|^base_model\.")
@@ -36,6 +38,8 @@ _TRAINING_PREFIX = re.compile(r"^(?:base_model\.)?(?:model\.)+(?=model\.|lm_head
 
 def to_native(name: str) -> str:
     """Our name of a released parameter. Names outside the released layout stay as they are."""
+    if name.startswith(_NATIVE) and not name.startswith("model.vision_tower.vision_tower."):
+        return name
     for released, native in _PREFIXES:
         if name.startswith(released):
             return native + name[len(released) :]

@@ -19,6 +19,7 @@ from videollama2.processing.tokens import settle_token_ids
 
 PROCESSOR_CONFIG = "processor_config.json"
 _IMAGE_SETTINGS = "preprocessor_config.json"
+_OWN = ("native", "adapter")  # layouts in which a processor of ours may lie
 
 
 def load_processor(
@@ -45,8 +46,8 @@ def load_processor(
     elsewhere = Elsewhere(*parts, hub=hub)
     folder = find_folder(os.fspath(name_or_path), hub)
     config = VideoLlama2Config.from_dict(checkpoint_config(folder, elsewhere))  # pyright: ignore[reportUnknownMemberType]
-    if (folder / PROCESSOR_CONFIG).is_file() and layout_of(folder) == "native":
-        saved = VideoLlama2Processor.from_pretrained(folder)  # pyright: ignore[reportUnknownMemberType]
+    if (folder / PROCESSOR_CONFIG).is_file() and layout_of(folder) in _OWN:
+        saved = VideoLlama2Processor.from_saved(folder)
         settle_token_ids(saved.tokenizer, config)
         return saved
     speaking = tokenizer_folder(folder, elsewhere)

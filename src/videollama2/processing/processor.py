@@ -353,8 +353,13 @@ class VideoLlama2Processor(PlaceholderCounts, ProcessorMixin):
             hub = ("revision", "cache_dir", "token", "local_files_only")
             options = {name: kwargs[name] for name in hub if name in kwargs}
             return load.load_processor(pretrained_model_name_or_path, **options)
+        return cls.from_saved(pretrained_model_name_or_path, *args, **kwargs)
+
+    @classmethod
+    def from_saved(cls, folder: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Any:
+        """The processor that `save_pretrained` left in a folder or hub repository."""
         base: Any = super()
-        return base.from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        return base.from_pretrained(folder, *args, **kwargs)
 
     def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> type[Any]:
         """Our own classes are wanted: transformers' own check asks for torchvision.

@@ -1,7 +1,7 @@
 """One run from a recipe: begun, gone on with, or finished already; its folder holds everything.
 
 `recipe.yaml` as resolved, `metrics.jsonl`, `skipped.jsonl`, `checkpoint-N/`, and `model/` at the
-end, which `from_pretrained` takes.
+end, which `from_pretrained` takes; where adapters trained, they are in `adapter/`, not merged.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from transformers import TrainingArguments, set_seed
 
 from videollama2.assistant import resolve
 from videollama2.checkpoints.load import load_model, load_processor
+from videollama2.training.adapter_files import save_adapter
 from videollama2.training.adapters import add_adapters, check_installed, merge_adapters
 from videollama2.training.checkpoint import find
 from videollama2.training.collate import Collator, RecordDataset, RowMaker, pad_id_of
@@ -38,7 +39,7 @@ from videollama2.training.skipped import SkippedList, replace_text
 from videollama2.training.trainer import StageTrainer, StopWhenAsked
 
 log = logging.getLogger("videollama2.training")
-RECIPE, MODEL = "recipe.yaml", "model"
+RECIPE, MODEL, ADAPTER = "recipe.yaml", "model", "adapter"
 
 
 @dataclass(frozen=True)
@@ -242,13 +243,24 @@ def _export(trainer: Any, recipe: Recipe, folder: Path) -> None:
     """The model as `from_pretrained` takes it, adapters merged; there whole or not at all."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     if recipe.adapter is not None:
+        staged = _staged(folder / ADAPTER)
+        save_adapter(model, recipe, resolve(str(recipe.model.start)), staged)
+        trainer.processor.save_pretrained(staged)
+        shutil.rmtree(folder / ADAPTER, ignore_errors=True)
+        staged.rename(folder / ADAPTER)
         merge_adapters(model)
-    staged = folder / f".{MODEL}.partial"
-    shutil.rmtree(staged, ignore_errors=True)
+    staged = _staged(folder / MODEL)
     model.to(model.config.dtype or torch.float32).save_pretrained(staged)
     trainer.processor.save_pretrained(staged)
     staged.rename(folder / MODEL)
     log.info("the model is in %s", folder / MODEL)
+
+
+def _staged(folder: Path) -> Path:
+    """Where a folder is written until it is whole; nothing is there yet."""
+    staged = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(staged, ignore_errors=True)
+    return staged
 
 
 @contextmanager

@@ -1,0 +1,58 @@
+"""Adapters that a run leaves behind: peft reads them, and so does our loader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import peft
+import pytest
+import torch
+
+from videollama2 import VideoLlama2ForConditionalGeneration
+from videollama2.checkpoints.load import load_model, load_processor
+from videollama2.training.recipe_file import load_recipe
+from videollama2.training.run import train
+
+Settings = Callable[..., list[str]]
+FAST = ("optimizer.epochs=4", "batch.total=7", "batch.per_device=7", "adapter.rank=2")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("train.connector=1e-2",),
+        ("train.connector=null", "adapter.parts=[language_model,connector,audio]"),
+        ("adapter.parts=[audio]", "train.connector=1e-2", "train.language_model=1e-3"),
+        ("adapter.kind=dora",),
+    ],
+)
+def test_peft_reads_the_adapter(
+    more: tuple[str, ...], tmp_path: Path, settings: Settings, tiny_folder: Path
+) -> None:
+    """peft, upon the checkpoint that the run began with, gives the model that the run left."""
+    fast = (*FAST, "adapter.learning_rate=1e-2", *more)
+    outcome = train(load_recipe("lora", settings(tmp_path, *fast)))
+    assert outcome.model is not None
+    start = load_model(tiny_folder)
+    before = {name: value.clone() for name, value in start.state_dict().items()}
+    adapted = peft.PeftModel.from_pretrained(start, str(tmp_path / "adapter"))
+    merged = adapted.merge_and_unload(safe_merge=True).state_dict()
+    left = load_model(outcome.model).state_dict()
+    assert merged.keys() == left.keys()
+    assert not [name for name in left if not torch.equal(left[name], merged[name])]
+    assert [name for name in left if not torch.equal(left[name], before[name])]
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_our_loader_reads_the_adapter(tmp_path: Path, settings: Settings) -> None:
+    given = settings(tmp_path, *FAST, "adapter.learning_rate=1e-2", "model.num_frames=4")
+    outcome = train(load_recipe("lora", given))
+    assert outcome.model is not None
+    adapted = VideoLlama2ForConditionalGeneration.from_pretrained(tmp_path / "adapter")
+    merged = load_model(outcome.model)
+    assert adapted.config.num_frames == 4
+    torch.testing.assert_close(dict(adapted.state_dict()), dict(merged.state_dict()))
+    processor = load_processor(tmp_path / "adapter")
+    assert processor.video_processor.num_frames == 4
+    assert processor.video_processor.geometry == "pad"
