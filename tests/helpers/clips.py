@@ -29,8 +29,15 @@ def tone(seconds: float, hertz: float = 440.0) -> np.ndarray:
     return (0.4 * np.sin(2 * np.pi * hertz * times)).astype(np.float32)
 
 
-def write_video(path: Path, seconds: float = 2.0, *, sound: bool = True, seed: int = 0) -> Path:
-    """H.264 at 10 frames a second, with AAC or without."""
+def write_video(
+    path: Path,
+    seconds: float = 2.0,
+    *,
+    sound: bool = True,
+    seed: int = 0,
+    sound_s: float | None = None,
+) -> Path:
+    """H.264 at 10 frames a second, with AAC (of `sound_s`, else as long) or without."""
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=10)
         video.width = video.height = 64
@@ -40,7 +47,7 @@ def write_video(path: Path, seconds: float = 2.0, *, sound: bool = True, seed: i
             container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(video.encode(None))
         if audio is not None:
-            samples = tone(seconds, 300 + 200 * seed)[None]
+            samples = tone(seconds if sound_s is None else sound_s, 300 + 200 * seed)[None]
             for start in range(0, samples.shape[1], 1024):
                 chunk = np.ascontiguousarray(samples[:, start : start + 1024])
                 frame = av.AudioFrame.from_ndarray(chunk, format="fltp", layout="mono")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from videollama2.cli import data_check
 from videollama2.cli.console import CANNOT, WRONG_USAGE, exit_codes, fail, note, write
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from videollama2.training.datasets.prepare import Tally
 
 app = typer.Typer(help="Make and check the records that training reads.", no_args_is_help=True)
+
+app.command("check", epilog=data_check.EXAMPLES)(data_check.check)
 
 PREPARE_EXAMPLES = """
 [bold]Examples[/bold]

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from videollama2.training.errors import RecordError, RecordsError, TrainingError
 from videollama2.training.labels import check_form
 from videollama2.training.mixture import Mixture
-from videollama2.training.recipe import Recipe
-from videollama2.training.records import ReadOptions, Record, absent_files, read_records
+from videollama2.training.recipe import DataFile, Recipe
+from videollama2.training.records import (
+    ReadOptions,
+    Record,
+    absent_files,
+    iterate_records,
+    iterate_values,
+    read_records,
+)
 
 
 @dataclass(frozen=True)
@@ -24,6 +33,21 @@ class Lists:
         where they do not divide.
         """
         return steps_for(recipe, self.mixture.epoch_length)
+
+
+def iterate_list(file: DataFile) -> Iterator[Record | RecordError]:
+    """Every record of one list in its order, an error in the place of each that is wrong."""
+    return iterate_records(file.path, ReadOptions(Path(file.folder), file.sound))
+
+
+def iterate_list_values(file: DataFile) -> Iterator[Any]:
+    """Every record's JSON value as it is written, in the order of `iterate_list`."""
+    return (value for _, value in iterate_values(file.path))
+
+
+def expected_records(file: DataFile) -> int:
+    """How many records a list has, where that is told at once; else 0."""
+    return sum(1 for _ in iterate_values(file.path))
 
 
 def steps_for(recipe: Recipe, epoch_length: int) -> int:

@@ -9,19 +9,28 @@ class TrainingError(ValueError):
     """A training run cannot start or go on."""
 
 
+class FormError(ValueError):
+    """A record's form is wrong; `kind` names in a few words what sort of mistake it is."""
+
+    def __init__(self, kind: str, reason: str) -> None:
+        self.kind = kind
+        super().__init__(reason)
+
+
 class RecordError(TrainingError):
     """A record is not as it should be.
 
-    `file` and `line` (from 1; 0 where there is none) say where it stands, `reason` what is wrong.
+    `file` and `line` (from 1; 0 where there is none) say where it stands, `reason` what is wrong,
+    `kind` what sort of mistake it is, to count by.
     """
 
-    def __init__(self, file: str, line: int, reason: str) -> None:
-        self.file, self.line, self.reason = file, line, reason
+    def __init__(self, file: str, line: int, reason: str, kind: str = "malformed") -> None:
+        self.file, self.line, self.reason, self.kind = file, line, reason, kind
         super().__init__(f"{file}:{line}: {reason}" if line else f"{file}: {reason}")
 
-    def __reduce__(self) -> tuple[type[RecordError], tuple[str, int, str]]:
+    def __reduce__(self) -> tuple[type[RecordError], tuple[str, int, str, str]]:
         """Travel between processes (data loader workers)."""
-        return (RecordError, (self.file, self.line, self.reason))
+        return (type(self), (self.file, self.line, self.reason, self.kind))
 
 
 class RecordsError(TrainingError):

@@ -24,7 +24,7 @@ from videollama2.processing.parts import (
     kind_of,
     part_from_message,
 )
-from videollama2.training.errors import RecordError, RecordsError
+from videollama2.training.errors import FormError, RecordError, RecordsError
 
 Role = Literal["system", "user", "assistant"]
 Medium = VideoInput | ImageInput | AudioInput
@@ -77,9 +77,9 @@ class Record:
         """All media in their order."""
         return tuple(p for turn in self.turns for p in turn.parts if not isinstance(p, str))
 
-    def error(self, reason: str) -> RecordError:
+    def error(self, reason: str, kind: str = "malformed") -> RecordError:
         """`reason` as an error that says which record it is about."""
-        return RecordError(self.file, self.line, f"record {self.id!r}: {reason}")
+        return RecordError(self.file, self.line, f"record {self.id!r}: {reason}", kind)
 
 
 @dataclass(frozen=True)
@@ -100,28 +100,44 @@ def read_records(path: str | Path, options: ReadOptions | None = None) -> tuple[
         RecordsError: the file is missing, empty or no JSON, or records in it are wrong; one line
             for each.
     """
-    options = options or ReadOptions()
     records: list[Record] = []
     errors: list[RecordError] = []
-    try:
-        for line, value in _values(Path(path)):
-            try:
-                records.append(record_from(value, options, file=str(path), line=line))
-            except RecordError as error:
-                errors.append(error)
-    except RecordError as error:
-        errors.append(error)
-    if not records and not errors:
-        errors.append(RecordError(str(path), 0, "holds no records"))
+    for found in iterate_records(path, options):
+        if isinstance(found, Record):
+            records.append(found)
+        else:
+            errors.append(found)
     if errors:
         raise RecordsError(errors)
     return tuple(records)
 
 
+def iterate_records(
+    path: str | Path, options: ReadOptions | None = None
+) -> Iterator[Record | RecordError]:
+    """Every record of a file in its order, an error in the place of each that is wrong.
+
+    A file that cannot be read, holds none, or is broken off gives one more error, as its last.
+    """
+    options = options or ReadOptions()
+    empty = True
+    for line, value in iterate_values(path):
+        empty = False
+        if isinstance(value, RecordError):
+            yield value
+            continue
+        try:
+            yield record_from(value, options, file=str(path), line=line)
+        except RecordError as error:
+            yield error
+    if empty:
+        yield RecordError(str(path), 0, "holds no records")
+
+
 def absent_files(records: Iterable[Record]) -> list[RecordError]:
     """One error for each medium on this machine's disks that is not there."""
     return [
-        record.error(f"{medium.source}: no such file")
+        record.error(f"{medium.source}: no such file", "missing")
         for record in records
         for medium in record.media
         if not _ADDRESS.match(str(medium.source)) and not Path(medium.source).exists()
@@ -150,29 +166,42 @@ def record_from(
             raise ValueError("has neither conversations nor messages")
         _check_turns(turns)
     except (ValueError, TypeError) as error:
-        raise RecordError(file, line, f"record {name!r}: {error}") from error
+        kind = error.kind if isinstance(error, FormError) else "malformed"
+        raise RecordError(file, line, f"record {name!r}: {error}", kind) from error
     return Record(name, turns, file, line)
 
 
 # --- JSON ---
 
 
-def _values(path: Path) -> Iterator[tuple[int, Any]]:
-    """(line, value) of each element of a JSON list, or of each line."""
+def iterate_values(path: str | Path) -> Iterator[tuple[int, Any]]:
+    """(line, value) of each element of a JSON list, or of each line.
+
+    An error is the value where one cannot be read; a list goes no further than that.
+    """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "is no UTF-8 text"
-        raise RecordError(str(path), 0, str(reason).lower()) from error
+        reason = str(getattr(error, "strerror", None) or "is no UTF-8 text").lower()
+        yield 0, RecordError(str(path), 0, reason, "no such list")
+        return
     if text.lstrip().startswith("["):
-        yield from _list_elements(text, str(path))
+        try:
+            yield from _list_elements(text, str(path))
+        except RecordError as error:
+            yield error.line, error
         return
     for line, row in enumerate(text.split("\n"), 1):
         if row.strip():
-            try:
-                yield line, json.loads(row)
-            except json.JSONDecodeError as error:
-                raise RecordError(str(path), line, f"is no JSON: {error.msg}") from error
+            yield line, _line_value(row, str(path), line)
+
+
+def _line_value(row: str, name: str, line: int) -> Any:
+    try:
+        return json.loads(row)
+    except (json.JSONDecodeError, RecursionError) as error:
+        reason = getattr(error, "msg", "it is nested too deeply")
+        return RecordError(name, line, f"is no JSON: {reason}", "no JSON")
 
 
 _SPACE = re.compile(r"\s*")
@@ -187,15 +216,20 @@ def _list_elements(text: str, name: str) -> Iterator[tuple[int, Any]]:
         try:
             value, end = decoder.raw_decode(text, at)
         except json.JSONDecodeError as error:
-            raise RecordError(name, error.lineno, f"is no JSON: {error.msg}") from error
+            reason = f"is no JSON: {error.msg}"
+            raise RecordError(name, error.lineno, reason, "no JSON") from error
+        except RecursionError as error:
+            raise RecordError(name, line, "is nested too deeply", "no JSON") from error
         yield line, value
         at = _skip(text, end)
         if at < len(text) and text[at] == ",":
             at = _skip(text, at + 1)
         elif at < len(text) and text[at] != "]":
-            raise RecordError(name, text.count("\n", 0, at) + 1, "is no JSON: a comma is missing")
+            line = text.count("\n", 0, at) + 1
+            raise RecordError(name, line, "is no JSON: a comma is missing", "no JSON")
     if at >= len(text):
-        raise RecordError(name, text.count("\n") + 1, "is no JSON: the list does not end")
+        line = text.count("\n") + 1
+        raise RecordError(name, line, "is no JSON: the list does not end", "no JSON")
 
 
 def _skip(text: str, at: int) -> int:
@@ -226,9 +260,10 @@ def _released_turns(fields: dict[str, Any], options: ReadOptions) -> tuple[Turn,
         turns.append(Turn(_role(message, "from"), _parts(value, waiting)))
     for kind, media in waiting.items():
         if media:
-            raise ValueError(
+            raise FormError(
+                "medium without placeholder",
                 f"{len(media)} more {kind} than {MEDIA_TOKENS[kind]} in its messages: "
-                f"write one {MEDIA_TOKENS[kind]} for each"
+                f"write one {MEDIA_TOKENS[kind]} for each",
             )
     return tuple(turns)
 
@@ -240,7 +275,9 @@ def _parts(text: str, waiting: dict[str, list[Medium]]) -> tuple[str | Medium, .
     for match in found:
         kind = match.group()[1:-1]
         if not waiting[kind]:
-            raise ValueError(f"a {match.group()} without {kind} to stand for")
+            raise FormError(
+                "placeholder without medium", f"a {match.group()} without {kind} to stand for"
+            )
         media.append(waiting[kind].pop(0))
     if not found:
         return (text,) if text else ()
@@ -295,8 +332,9 @@ def _chat_turn(message: Any, options: ReadOptions) -> Turn:
 def _plain(text: str) -> str:
     found = PLACEHOLDER.search(text)
     if found:
-        raise ValueError(
-            f"a text holds {found.group()}: in messages a medium is a content part of its own"
+        raise FormError(
+            "placeholder without medium",
+            f"a text holds {found.group()}: in messages a medium is a content part of its own",
         )
     return text
 
@@ -308,7 +346,9 @@ def _medium(block: dict[str, Any], options: ReadOptions) -> Medium:
     kind, suffix = kind_of(part), Path(part.source).suffix.lower()
     for other in _REFUSED[kind]:
         if suffix in _SUFFIXES[other]:
-            raise ValueError(f"{part.source} is named as {kind} but looks like {other}")
+            raise FormError(
+                "wrong kind of medium", f"{part.source} is named as {kind} but looks like {other}"
+            )
     source = part.source
     if not _ADDRESS.match(source):
         source = str(options.folder / source)
@@ -334,13 +374,16 @@ def _role(message: Any, key: str) -> Role:
 def _check_turns(turns: tuple[Turn, ...]) -> None:
     spoken = turns[1:] if turns and turns[0].role == "system" else turns
     if not spoken or len(spoken) % 2:
-        raise ValueError(
-            f"{len(spoken)} messages: questions and answers come in pairs, question first"
+        raise FormError(
+            "odd turns",
+            f"{len(spoken)} messages: questions and answers come in pairs, question first",
         )
     for index, turn in enumerate(spoken):
         wanted = "assistant" if index % 2 else "user"
         if turn.role != wanted:
-            raise ValueError(f"message {index + 1} is the {turn.role}'s, not the {wanted}'s")
+            raise FormError(
+                "odd turns", f"message {index + 1} is the {turn.role}'s, not the {wanted}'s"
+            )
         if not turn.parts:
             raise ValueError(f"message {index + 1} is empty")
         if index % 2 and any(not isinstance(part, str) for part in turn.parts):
