@@ -189,7 +189,7 @@ class Task:
         score: what is known of an answer without a judge.
         judgements: what a judge is asked; empty for benchmarks without.
         splits: the first is what is done unless another is asked for.
-        max_new_tokens: the longest answer.
+        max_new_tokens: the longest answer; 2048 as released.
         temperature: 0 for questions (greedy); captions at the released 0.2.
         submission: for benchmarks whose answers are not public.
         note: what the report should say besides.
@@ -208,7 +208,7 @@ class Task:
     score: Score = free_text
     judgements: tuple[Judgement, ...] = ()
     splits: tuple[str, ...] = ("test",)
-    max_new_tokens: int = 64
+    max_new_tokens: int = 2048
     temperature: float = 0.0
     submission: Submission | None = None
     note: str = ""

@@ -33,6 +33,7 @@ class Miniature:
     `questions`: how many there are; `missing`: ids of those whose medium is not there.
     `oracle`: the answers that score full marks.
     `required`: (file, field) without which reading is refused, naming both.
+    `optional`: files without which reading goes on.
     """
 
     task: str
@@ -42,6 +43,7 @@ class Miniature:
     missing: tuple[str, ...] = ()
     oracle: Answers = letter
     required: tuple[tuple[str, str], ...] = ()
+    optional: tuple[str, ...] = ()
     split: str | None = None
 
     def lay_out(self, data: Path, folder: str) -> Path:
