@@ -108,6 +108,23 @@ def test_killed_and_started_again(
     assert not (folder / ".checkpoint-6.partial").exists()
 
 
+def test_killed_and_started_again_packed(
+    tmp_path: Path, settings: Callable[..., list[str]]
+) -> None:
+    """Rows are laid out from the step's records alone, so nothing of them needs to be kept."""
+    packed = (*DRAWING, "data.packing=true", "data.pack_tokens=150", "optimizer.epochs=2")
+    train(load_recipe(RECIPE, settings(tmp_path / "whole", *packed)))
+    given = settings(tmp_path / "run", *packed)
+    killed = subprocess.run(
+        [sys.executable, "-c", RUN_SCRIPT, "3", RECIPE, *given],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert [step for step, _, _ in losses(tmp_path / "run")] == [1, 2]
+    assert train(load_recipe(RECIPE, given)).step == 4
+    assert_same(tmp_path / "run", tmp_path / "whole")
+
+
 def test_sigterm_saves(
     unbroken: Path,
     tmp_path: Path,
@@ -175,5 +192,6 @@ def test_another_run_is_not_gone_on_with(
     other = load_recipe(RECIPE, settings(unbroken, *DRAWING, "train.audio=1e-4"))
     with pytest.raises(TrainingError, match=r"train\.audio was 2e-05 and is 0\.0001"):
         train(other)
-    finished = train(load_recipe(RECIPE, settings(unbroken, *DRAWING, "batch.per_device=1")))
+    layout = ("batch.per_device=1", "data.packing=true")  # where rows lie changes no run
+    finished = train(load_recipe(RECIPE, settings(unbroken, *DRAWING, *layout)))
     assert finished.model == unbroken / "model"

@@ -16,12 +16,14 @@ from videollama2.model.beats import Beats, WeightNormConv
 from videollama2.model.config import BeatsConfig, VideoLlama2Config
 from videollama2.model.connector import build_audio_projector, build_connector
 from videollama2.model.fusion import fuse
+from videollama2.model.packing import flash_arguments, is_packed
 from videollama2.model.tensors import integers, unflatten
 from videollama2.model.tokens import num_audio_tokens
 from videollama2.model.vision import build_vision_tower, patch_features
 
 Features = Tensor | Sequence[Tensor]
 MEDIA_KINDS = ("video", "image", "audio")
+_MASKED = frozenset({"eager", "sdpa", "flex_attention"})  # transformers masks these by positions
 
 
 def beats_from_config(config: BeatsConfig) -> Beats:
@@ -231,8 +233,12 @@ class VideoLlama2Model(VideoLlama2PreTrainedModel):
         `video_features`, `image_features`, `audio_features` are the outputs of `get_*_features`,
         given instead of pixels and filter banks so that a clip's encoders run once.
 
+        Where `position_ids` (B, L) begin again within a row, and neither `attention_mask` nor
+        `past_key_values` is given, the row holds several sequences that do not see each other.
+
         Raises:
-            ValueError: not exactly one of `input_ids` and `inputs_embeds` is given.
+            ValueError: not exactly one of `input_ids` and `inputs_embeds` is given, or a cache is
+                asked for with several sequences in a row.
             MediaTokenMismatchError: placeholders and media tokens differ in number.
         """
         if (input_ids is None) == (inputs_embeds is None):
@@ -251,6 +257,11 @@ class VideoLlama2Model(VideoLlama2PreTrainedModel):
                 kind: list(value) for kind, value in given.items() if value is not None
             }
             inputs_embeds = self.embed(input_ids, items)
+        if attention_mask is None and past_key_values is None and is_packed(position_ids):
+            if use_cache:
+                raise ValueError("several sequences in a row leave no cache: give use_cache=False")
+            use_cache = False  # with a cache, transformers reads no sequences from positions
+            kwargs |= self._packed_arguments(cast("Tensor", position_ids))
         return self.language_model(
             inputs_embeds=inputs_embeds,
             attention_mask=attention_mask,
@@ -259,6 +270,11 @@ class VideoLlama2Model(VideoLlama2PreTrainedModel):
             use_cache=use_cache,
             **kwargs,
         )
+
+    def _packed_arguments(self, position_ids: Tensor) -> dict[str, Any]:
+        """What attention needs besides positions: flash attention has no mask to be made for it."""
+        attention = self.language_model.config._attn_implementation
+        return {} if attention in _MASKED else flash_arguments(position_ids)
 
 
 def _stack_if_equal(items: list[Tensor]) -> Features:

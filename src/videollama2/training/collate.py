@@ -1,4 +1,4 @@
-"""Records -> batches: media read, text labelled, rows padded on the right.
+"""Records -> batches: media read, text labelled, rows padded on the right or packed.
 
 Shapes: B rows, L tokens; media items over the whole batch in the order of their placeholders.
 """
@@ -24,11 +24,15 @@ from videollama2.training.labels import (
     label,
     truncate,
 )
+from videollama2.training.metrics import Counted
 from videollama2.training.mixture import Mixture
+from videollama2.training.packing import Packing
 from videollama2.training.records import Record
 from videollama2.training.skipped import Skipped
 
-SKIPPED = "skipped"  # a batch's records that were left out; taken off before the model sees it
+# What a batch says of itself; taken off before the model sees it.
+SKIPPED = "skipped"  # the records that were left out
+COUNTED = "counted"  # as `metrics.Counted`
 
 
 @dataclass(frozen=True)
@@ -101,30 +105,56 @@ class RecordDataset(Dataset[Row | Skipped]):
 class Collator:
     """Rows -> one batch for the model's `forward`.
 
-    Gives `input_ids`, `attention_mask`, `labels` (B, L), the media as
-    `processing.batch.media_tensors`, and the records left out under `SKIPPED`. A batch of which
-    nothing is left is one row of padding that teaches nothing, so that every device has its turn.
+    Gives `input_ids`, `labels` (B, L), the media as `processing.batch.media_tensors`, the records
+    left out under `SKIPPED` and what there is under `COUNTED`. Each record is a row of its own with
+    an `attention_mask` (B, L); with `packing` records share rows, told apart by `position_ids`
+    (B, L) that begin again. A batch of which nothing is left is one row of padding that teaches
+    nothing, so that every device has its turn.
     """
 
     pad_id: int
+    packing: Packing | None = None
 
     def __call__(self, items: Sequence[Row | Skipped]) -> dict[str, Any]:
         """Rows and left-out records of one batch."""
         rows = [item for item in items if isinstance(item, Row)]
         skipped = tuple(item for item in items if isinstance(item, Skipped))
+        counted = len(rows), sum(len(row.ids) for row in rows)
         rows = rows or [Row([self.pad_id] * 2, [IGNORED] * 2, ())]
-        input_ids, mask = pad_rows([row.ids for row in rows], self.pad_id, "right")
-        labels = torch.full_like(input_ids, IGNORED)
-        for index, row in enumerate(rows):
-            labels[index, : len(row.labels)] = torch.tensor(row.labels)
-        media = [medium for row in rows for medium in row.media]
+        if self.packing is None:
+            layout = [[row] for row in rows]
+        else:
+            packs = self.packing.rows([len(row.ids) for row in rows])
+            layout = [[rows[index] for index in pack] for pack in packs]
+        input_ids, mask = pad_rows(
+            [[token for row in pack for token in row.ids] for pack in layout], self.pad_id, "right"
+        )
+        length = input_ids.shape[1]
+        apart = (
+            {"attention_mask": mask}
+            if self.packing is None
+            else {"position_ids": _positions(layout, length)}
+        )
         return {
             "input_ids": input_ids,
-            "attention_mask": mask,
-            "labels": labels,
-            **media_tensors(media),
+            **apart,
+            "labels": _labels(layout, length),
+            **media_tensors([one for pack in layout for row in pack for one in row.media]),
             SKIPPED: skipped,
+            COUNTED: Counted(*counted, input_ids.numel()),
         }
+
+
+def _labels(layout: Sequence[Sequence[Row]], length: int) -> torch.Tensor:
+    """(B, L): nothing foretells a record's first token, whatever lies before it in the row."""
+    labels = [[label for row in pack for label in (IGNORED, *row.labels[1:])] for pack in layout]
+    return torch.tensor([row + [IGNORED] * (length - len(row)) for row in labels])
+
+
+def _positions(layout: Sequence[Sequence[Row]], length: int) -> torch.Tensor:
+    """(B, L), from 0 on in each record, and again in what pads a row."""
+    positions = [[place for row in pack for place in range(len(row.ids))] for pack in layout]
+    return torch.tensor([[*row, *range(length - len(row))] for row in positions])
 
 
 def pad_id_of(tokenizer: Any) -> int:

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from videollama2.training.skipped import replace_text
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A batch's records, their tokens, and the places of its tensors, padding among them."""
+
+    records: int
+    tokens: int
+    places: int
 
 
 class Metrics:
@@ -16,7 +26,7 @@ class Metrics:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._since = time.monotonic()
-        self._samples = self._tokens = 0
+        self._samples = self._tokens = self._places = 0
 
     def restart(self, step: int) -> None:
         """Go on after a step: what was noted of later ones comes again."""
@@ -24,21 +34,23 @@ class Metrics:
             lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
             replace_text(self.path, "".join(line for line in lines if _step(line) <= step))
 
-    def saw(self, samples: int, tokens: int) -> None:
-        """Count records and tokens that this process has worked on."""
-        self._samples += samples
-        self._tokens += tokens
+    def saw(self, counted: Counted) -> None:
+        """Count what this process has worked on."""
+        self._samples += counted.records
+        self._tokens += counted.tokens
+        self._places += counted.places
 
     def note(self, **values: Any) -> None:
-        """One line, with the speed since the last."""
+        """One line, with the speed since the last, and the share of padding."""
         now = time.monotonic()
         seconds = max(now - self._since, 1e-9)
         line = {
             **values,
             "samples_per_s": round(self._samples / seconds, 3),
             "tokens_per_s": round(self._tokens / seconds, 1),
+            "padding": round(1 - self._tokens / max(self._places, 1), 4),
         }
-        self._since, self._samples, self._tokens = now, 0, 0
+        self._since, self._samples, self._tokens, self._places = now, 0, 0, 0
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 

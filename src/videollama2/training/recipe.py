@@ -64,7 +64,9 @@ class DataSection(Section):
     """What is learned from.
 
     `ratio` mixes the lists (None: all as one). `max_text_tokens` counts a medium as one token, as
-    released; `max_tokens` counts all of them. `expected_records` is for dry runs without data.
+    released; `max_tokens` counts all of them. `packing` lays a device's records end to end in rows
+    of at most `pack_tokens` tokens (None: in one) instead of padding each; a record that is longer
+    has a row of its own. `expected_records` is for dry runs without data.
     """
 
     files: Annotated[
@@ -75,6 +77,8 @@ class DataSection(Section):
     system_text: bool = False
     max_text_tokens: Positive = 2048
     max_tokens: Positive | None = None
+    packing: bool = False
+    pack_tokens: Positive | None = None
     max_skipped: Fraction = 0.01
     workers: Annotated[int, Field(ge=0)] = 4
     expected_records: Positive | None = None
@@ -191,6 +195,11 @@ class Recipe(Section):
             raise TrainingError(
                 f"{', '.join(both)} would train with adapters and without: "
                 f"say train.{both[0]}=null or take it out of adapter.parts"
+            )
+        if self.data.pack_tokens is not None and not self.data.packing:
+            raise TrainingError(
+                f"data.pack_tokens is {self.data.pack_tokens} and nothing is packed: "
+                "say data.packing=true"
             )
         ratio, lists = self.data.ratio, len(self.data.files)
         if ratio is not None and lists and len(ratio) != lists:

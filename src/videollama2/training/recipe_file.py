@@ -17,7 +17,15 @@ from videollama2.training.errors import TrainingError
 from videollama2.training.recipe import Recipe
 
 RELEASED = "released"  # a file's section of what `values=released` changes, by dotted key
-_FREE = ("run", "batch.per_device", "data.workers", "data.expected_records")
+# What changes where and how fast a run goes, not what comes of it (but for rounding).
+_FREE = (
+    "run",
+    "batch.per_device",
+    "data.workers",
+    "data.expected_records",
+    "data.packing",
+    "data.pack_tokens",
+)
 
 
 class _Loader(yaml.SafeLoader):

@@ -32,6 +32,7 @@ from videollama2.training.data import Lists, read_lists
 from videollama2.training.errors import TrainingError
 from videollama2.training.labels import ChatEncoder
 from videollama2.training.metrics import Metrics
+from videollama2.training.packing import Packing
 from videollama2.training.parts import choose
 from videollama2.training.recipe import Recipe
 from videollama2.training.recipe_file import differences, dump_recipe, load_recipe
@@ -162,7 +163,10 @@ def _trainer(
         metrics=metrics,
         epoch_length=lists.mixture.epoch_length,
         train_dataset=RecordDataset(lists.lists, lists.mixture, makers, total),
-        data_collator=Collator(pad_id_of(processor.tokenizer)),
+        data_collator=Collator(
+            pad_id_of(processor.tokenizer),
+            Packing(recipe.data.pack_tokens) if recipe.data.packing else None,
+        ),
         callbacks=[stopper],
     )
     trainer.stopper, trainer.processor = stopper, processor
@@ -193,11 +197,11 @@ def _load(recipe: Recipe) -> tuple[Any, Any]:
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
     if recipe.optimizer.gradient_checkpointing:
-        _recompute_layers(model)
+        recompute_layers(model)
     return model, processor
 
 
-def _recompute_layers(model: Any) -> None:
+def recompute_layers(model: Any) -> None:
     """Layers are run again on the way back instead of keeping what they made."""
     enable = getattr(model, "activation_checkpointing_enable", None)  # its name from 5.22 on
     enable = enable or model.gradient_checkpointing_enable

@@ -14,8 +14,9 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from videollama2.model.model import learned_positions
 from videollama2.training.checkpoint import load_trained, publish, save_trained, staging
-from videollama2.training.collate import SKIPPED
+from videollama2.training.collate import COUNTED, SKIPPED
 from videollama2.training.metrics import Metrics
+from videollama2.training.packing import check_separate
 from videollama2.training.parts import optimizer_groups, rest_frozen_encoders, unfed
 from videollama2.training.recipe import Recipe
 from videollama2.training.skipped import Skipped, SkippedList
@@ -35,6 +36,14 @@ class StopWhenAsked(_Callback):
         if self.asked:
             control.should_save = True
             control.should_training_stop = True
+
+
+class TriesPacking(_Callback):
+    """Before the first step, makes sure that packed records do not see each other."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+        """Called by the Trainer once the model is where it will be trained."""
+        check_separate(others["model"])
 
 
 class StageTrainer(_Base):
@@ -62,6 +71,8 @@ class StageTrainer(_Base):
         parent: Any = super()
         parent.__init__(model=model, args=arguments, **others)
         self.remove_callback(PrinterCallback)  # the metrics are the library's voice
+        if recipe.data.packing:
+            self.add_callback(TriesPacking())
 
     # --- order ---
 
@@ -85,7 +96,7 @@ class StageTrainer(_Base):
             for group in self.optimizer.param_groups
         }
         for batch in batches:
-            self.metrics.saw(len(batch["input_ids"]), int(batch["attention_mask"].sum()))
+            self.metrics.saw(batch.pop(COUNTED))
         return batches, items if items is None else items.clamp(min=1)
 
     # --- loss ---
