@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from videollama2.cli import data_check, data_scenes
+from videollama2.cli import data_check, data_scenes, data_shard
 from videollama2.cli.console import CANNOT, WRONG_USAGE, exit_codes, fail, note, write
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ app = typer.Typer(help="Make and check the records that training reads.", no_arg
 
 app.command("check", epilog=data_check.EXAMPLES)(data_check.check)
 app.command("scenes", epilog=data_scenes.EXAMPLES)(data_scenes.scenes)
+app.command("shard", epilog=data_shard.EXAMPLES)(data_shard.shard)
 
 PREPARE_EXAMPLES = """
 [bold]Examples[/bold]

@@ -94,7 +94,10 @@ class RecordDataset(Dataset[Row | Skipped]):
 
     def __getitem__(self, index: int) -> Row | Skipped:
         chosen, place = self.mixture.at(index)
-        record = self.lists[chosen][place]
+        try:
+            record = self.lists[chosen][place]
+        except RecordError as error:  # of a shard
+            return Skipped(index, f"number {place}", error.file, error.line, str(error))
         try:
             return self.makers[chosen].make(record)
         except (MediaError, RecordError) as error:

@@ -24,6 +24,9 @@ class Mixture:
     6.3); each list goes round by itself, in a new order each time. Without it all lists are one,
     in a new order each epoch.
 
+    `pieces` says for a list how many records each of its shards holds: it is read shard by shard,
+    in a new order of the shards each time and a new order within each.
+
     Raises:
         TrainingError: no list, an empty list, or a ratio that does not fit.
     """
@@ -31,12 +34,16 @@ class Mixture:
     sizes: tuple[int, ...]
     ratio: tuple[int, ...] | None = None
     seed: int = 42
+    pieces: tuple[tuple[int, ...] | None, ...] | None = None
 
     def __post_init__(self) -> None:
         if not self.sizes or min(self.sizes) < 1:
             raise TrainingError(
                 f"lists of {list(self.sizes)} records cannot be mixed: none is empty"
             )
+        for size, pieces in zip(self.sizes, self._pieces(), strict=True):
+            if sum(pieces) != size:
+                raise TrainingError(f"shards of {sum(pieces)} records for a list of {size}")
         if self.ratio is None:
             return
         if len(self.ratio) != len(self.sizes) or min(self.ratio) < 1:
@@ -63,24 +70,46 @@ class Mixture:
             raise IndexError(position)
         if self.ratio is None:
             turn, place = divmod(position, sum(self.sizes))
-            return self._split(int(_order(self.seed, 0, turn, sum(self.sizes))[place]))
+            lists, places = _together(self.seed, turn, self._pieces())
+            return int(lists[place]), int(places[place])
         rounds, slot = divmod(position, sum(self.ratio))
         chosen = 0
         while slot >= self.ratio[chosen]:
             slot -= self.ratio[chosen]
             chosen += 1
         turn, place = divmod(rounds * self.ratio[chosen] + slot, self.sizes[chosen])
-        return chosen, int(_order(self.seed, chosen, turn, self.sizes[chosen])[place])
+        return chosen, int(_order(self.seed, chosen, turn, self._pieces()[chosen])[place])
 
-    def _split(self, index: int) -> tuple[int, int]:
-        chosen = 0
-        while index >= self.sizes[chosen]:
-            index -= self.sizes[chosen]
-            chosen += 1
-        return chosen, index
+    def _pieces(self) -> tuple[tuple[int, ...], ...]:
+        given = self.pieces or (None,) * len(self.sizes)
+        return tuple(own or (size,) for own, size in zip(given, self.sizes, strict=True))
 
 
 @lru_cache(maxsize=16)
-def _order(seed: int, chosen: int, turn: int, size: int) -> NDArray[np.int64]:
-    """The order in which list `chosen` is read the `turn`-th time."""
-    return np.random.default_rng([seed, chosen, turn]).permutation(size)
+def _order(seed: int, chosen: int, turn: int, pieces: tuple[int, ...]) -> NDArray[np.int64]:
+    """The order in which list `chosen` is read the `turn`-th time, piece by piece."""
+    random = np.random.default_rng([seed, chosen, turn])
+    if len(pieces) == 1:
+        return random.permutation(pieces[0])
+    starts = np.cumsum((0, *pieces))
+    shuffled = [starts[one] + random.permutation(pieces[one]) for one in
+                random.permutation(len(pieces))]  # fmt: skip
+    return np.concatenate(shuffled)
+
+
+@lru_cache(maxsize=2)
+def _together(
+    seed: int, turn: int, pieces: tuple[tuple[int, ...], ...]
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """(list, record in it) of every place of all lists' `turn`-th common order.
+
+    Lists are spread evenly through each other; one in several pieces keeps to its own order.
+    """
+    starts = np.cumsum([0, *map(sum, pieces)])
+    places = np.random.default_rng([seed, 0, turn]).permutation(int(starts[-1]))
+    lists = (np.searchsorted(starts, places, "right") - 1).astype(np.int32)
+    places -= starts[lists]
+    for chosen, own in enumerate(pieces):
+        if len(own) > 1:
+            places[lists == chosen] = _order(seed, chosen, turn, own)
+    return lists, places

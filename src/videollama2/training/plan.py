@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,13 +17,13 @@ from videollama2.model.tokens import (
     vision_grid,
 )
 from videollama2.training.adapters import add_adapters
-from videollama2.training.data import steps_for
+from videollama2.training.data import mixture_of, open_list, steps_for
 from videollama2.training.errors import RecordsError
-from videollama2.training.mixture import Mixture
 from videollama2.training.parts import PartCount, choose, count
 from videollama2.training.recipe import Recipe
-from videollama2.training.records import ReadOptions, absent_files, read_records
+from videollama2.training.records import Record, absent_files
 from videollama2.training.shapes import planned_config
+from videollama2.training.shards import ShardList
 
 TEXT_TOKENS = 64  # a question and an answer of usual length
 _MAPS_OF_A_BLOCK = 10
@@ -95,17 +96,18 @@ def _tokens(config: VideoLlama2Config) -> dict[str, int]:
 def _records(recipe: Recipe) -> tuple[int | None, list[str]]:
     """Records of an epoch as far as can be told, and what is absent or wrong."""
     warnings: list[str] = []
-    sizes: list[int] = []
+    lists: list[Sequence[Record]] = []
     for file in recipe.data.files:
         try:
-            records = read_records(file.path, ReadOptions(Path(file.folder), file.sound))
+            records = open_list(file, recipe.data)
         except RecordsError as error:
             warnings += str(error).splitlines()
             continue
-        sizes.append(len(records))
-        warnings += str(RecordsError(absent_files(records))).splitlines()
-    if recipe.data.files and len(sizes) == len(recipe.data.files):
-        return Mixture(tuple(sizes), recipe.data.ratio, recipe.seed).epoch_length, warnings
+        lists.append(records)
+        missing = records.absent() if isinstance(records, ShardList) else absent_files(records)
+        warnings += str(RecordsError(missing)).splitlines()
+    if recipe.data.files and len(lists) == len(recipe.data.files):
+        return mixture_of(recipe, lists).epoch_length, warnings
     if not recipe.data.files:
         warnings.append("data.files is not set: steps are told for data.expected_records")
     return recipe.data.expected_records, warnings

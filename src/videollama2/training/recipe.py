@@ -42,7 +42,11 @@ class ModelSection(Section):
 
 
 class DataFile(Section):
-    """One list of records: relative media paths begin at `folder`; `sound` as `ReadOptions`."""
+    """One list of records: relative media paths begin at `folder`; `sound` as `ReadOptions`.
+
+    `path` is a JSON list, JSON Lines, or shards: a `shards.json` or `part-{000..099}.tar`, here or
+    at an address.
+    """
 
     path: str
     folder: str = "."
@@ -67,6 +71,8 @@ class DataSection(Section):
     released; `max_tokens` counts all of them. `packing` lays a device's records end to end in rows
     of at most `pack_tokens` tokens (None: in one) instead of padding each; a record that is longer
     has a row of its own. `expected_records` is for dry runs without data.
+    `shard_cache` is where shards from elsewhere are kept (None: the user's cache folder);
+    `allow_private_hosts` lets media and shards come from hosts of a local network.
     """
 
     files: Annotated[
@@ -82,6 +88,8 @@ class DataSection(Section):
     max_skipped: Fraction = 0.01
     workers: Annotated[int, Field(ge=0)] = 4
     expected_records: Positive | None = None
+    shard_cache: str | None = None
+    allow_private_hosts: bool = False
 
 
 class TrainSection(Section):

@@ -25,6 +25,7 @@ _FREE = (
     "data.expected_records",
     "data.packing",
     "data.pack_tokens",
+    "data.shard_cache",
 )
 
 
