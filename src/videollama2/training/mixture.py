@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,8 +93,8 @@ def _order(seed: int, chosen: int, turn: int, pieces: tuple[int, ...]) -> NDArra
     if len(pieces) == 1:
         return random.permutation(pieces[0])
     starts = np.cumsum((0, *pieces))
-    shuffled = [starts[one] + random.permutation(pieces[one]) for one in
-                random.permutation(len(pieces))]  # fmt: skip
+    order = cast("list[int]", random.permutation(len(pieces)).tolist())
+    shuffled = [starts[one] + random.permutation(pieces[one]) for one in order]
     return np.concatenate(shuffled)
 
 

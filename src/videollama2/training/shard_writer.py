@@ -256,22 +256,25 @@ def with_sources(value: Any, names: Mapping[str, str]) -> Any:
 
 def _walk(value: Any, change: Callable[[str], str]) -> Any:
     fields = dict(cast("dict[str, Any]", value))
+    places: Iterator[dict[str, Any]]
     if "conversations" in fields:
-        places: Iterator[dict[str, Any]] = iter([fields])
+        places = iter([fields])
     else:
         fields["messages"] = [_copied(message) for message in fields["messages"]]
-        places = (
-            block
-            for message in fields["messages"]
-            if isinstance(message.get("content"), list)
-            for block in message["content"]
-            if isinstance(block, dict) and block.get("type") != "text"
-        )
+        places = (block for message in fields["messages"] for block in _blocks(message))
     for place in places:
         for key in _SOURCE_KEYS:
             if place.get(key) is not None:
                 place[key] = _changed(place[key], change)
     return fields
+
+
+def _blocks(message: Any) -> Iterator[dict[str, Any]]:
+    """A message's media."""
+    content = message.get("content")
+    for block in cast("list[Any]", content if isinstance(content, list) else []):
+        if isinstance(block, dict) and cast("dict[str, Any]", block).get("type") != "text":
+            yield cast("dict[str, Any]", block)
 
 
 def _copied(message: Any) -> Any:

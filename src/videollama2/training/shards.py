@@ -44,13 +44,13 @@ Sample = Mapping[str, Member]  # by ending
 class ShardList(Sequence[Record]):
     """The records of shards, in their order; each is read when it is asked for."""
 
-    def __init__(self, index: ShardIndex, options: ReadOptions, store: ShardStore) -> None:
-        self.index, self.options, self.store = index, options, store
+    def __init__(self, listing: ShardIndex, options: ReadOptions, store: ShardStore) -> None:
+        self.listing, self.options, self.store = listing, options, store
 
     @property
     def pieces(self) -> tuple[int, ...]:
         """Records of each shard."""
-        return tuple(shard.records for shard in self.index.shards)
+        return tuple(shard.records for shard in self.listing.shards)
 
     def __len__(self) -> int:
         return sum(self.pieces)
@@ -85,14 +85,14 @@ class ShardList(Sequence[Record]):
         """One error for each shard that should be on this machine and is not."""
         return [
             shard.error("no such file", "missing")
-            for shard in self.index.shards
+            for shard in self.listing.shards
             if not is_remote(shard.address) and not local_path(shard.address).is_file()
         ]
 
     def _find(self, place: int) -> tuple[Shard, int]:
         if not 0 <= place < len(self):
             raise IndexError(place)
-        for shard in self.index.shards:
+        for shard in self.listing.shards:
             if place < shard.records:
                 return shard, place
             place -= shard.records
