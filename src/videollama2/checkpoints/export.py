@@ -1,13 +1,13 @@
 """Converting checkpoints: any layout -> ours or the released one, bit for bit, as safetensors."""
 
 import os
-import secrets
 import shutil
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
+
+import torch
 
 from videollama2.checkpoints.errors import CheckpointError
 from videollama2.checkpoints.fit import Fit
@@ -21,10 +21,12 @@ from videollama2.checkpoints.towers import find_tower, last_name
 from videollama2.checkpoints.weights import StoredTensor, open_weights
 from videollama2.checkpoints.writing import (
     NamedTensor,
+    check_new_folder,
     parse_size,
     write_file,
     write_json,
     write_sharded,
+    written_whole,
 )
 
 Target = Literal["native", "released"]
@@ -57,10 +59,10 @@ def convert(
         raise CheckpointError(to, "is no layout", "Choose native or released")
     shard_bytes = parse_size(max_shard_size)
     target = Path(dst)
-    _check_target(target)
+    check_new_folder(target)
     gathered = gather(os.fspath(src), elsewhere)
     fitted = fit_model(empty_model(model_config(gathered)), gathered)
-    with _written_whole(target) as folder:
+    with written_whole(target) as folder:
         _copy_companions(gathered.folder, folder)
         if to == "native":
             _write_native(folder, gathered, fitted, shard_bytes)
@@ -69,27 +71,6 @@ def convert(
             (folder / PROCESSOR_CONFIG).unlink(missing_ok=True)
             _write_released(folder, gathered, shard_bytes)
     return target
-
-
-def _check_target(target: Path) -> None:
-    if target.is_dir() and not any(target.iterdir()):
-        return
-    if target.exists():
-        raise CheckpointError(target, "is not empty", "Choose a new folder")
-
-
-@contextmanager
-def _written_whole(target: Path) -> Generator[Path]:
-    """A folder to write into that becomes `target` at the end, and vanishes if anything fails."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    folder = target.parent / f".{target.name}.{secrets.token_hex(4)}.partial"
-    folder.mkdir()
-    try:
-        yield folder
-        folder.replace(target)
-    except BaseException:  # Ctrl-C too
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
 
 
 def _copy_companions(source: Path, folder: Path) -> None:
@@ -106,9 +87,9 @@ def _write_native(folder: Path, gathered: Gathered, fitted: Fit, shard_bytes: in
     write_json(folder / "config.json", config)
     unused = fitted.unused | _kept_unused(gathered)
     used = {name: part for name, part in gathered.tensors.items() if name not in unused}
-    write_sharded(folder, _named(used, gathered, released=False), shard_bytes)
+    write_sharded(folder, named_tensors(used, gathered, released=False), shard_bytes)
     if unused:
-        write_file(folder / UNUSED_FILE, _named(unused, gathered, released=False))
+        write_file(folder / UNUSED_FILE, named_tensors(unused, gathered, released=False))
     _copy_tower_settings(gathered, folder)
 
 
@@ -130,7 +111,7 @@ def _write_released(folder: Path, gathered: Gathered, shard_bytes: int) -> None:
         flat["tune_mm_mlp_adapter"] = False  # it would send the released loader to the parts' files
     write_json(folder / "config.json", flat)
     tensors = gathered.tensors | _kept_unused(gathered)
-    write_sharded(folder, _named(tensors, gathered, released=True), shard_bytes)
+    write_sharded(folder, named_tensors(tensors, gathered, released=True), shard_bytes)
     _write_encoder_configs(folder, gathered, flat)
 
 
@@ -141,8 +122,12 @@ def _kept_unused(gathered: Gathered) -> dict[str, StoredTensor]:
     return {canonical(name): part for name, part in open_weights(path).items()}
 
 
-def _named(
-    tensors: dict[str, StoredTensor], gathered: Gathered, *, released: bool
+def named_tensors(
+    tensors: Mapping[str, StoredTensor],
+    gathered: Gathered,
+    *,
+    released: bool,
+    cast: torch.dtype | None = None,
 ) -> Iterator[NamedTensor]:
     """Tensors under the names that the new files give them, experts one by one."""
     mixtral = gathered.config["text_config"]["model_type"] == "mixtral"
@@ -151,9 +136,8 @@ def _named(
             spelled = part_name
             if mixtral and part_name.startswith("model.language_model."):
                 spelled = part_name.replace(".mlp.", ".block_sparse_moe.", 1)
-            yield NamedTensor(
-                to_released(spelled) if released else spelled, part, gathered.changes.get(name)
-            )
+            new_name = to_released(spelled) if released else spelled
+            yield NamedTensor(new_name, part, gathered.changes.get(name), cast)
 
 
 def _experts(name: str, whole: StoredTensor) -> Iterator[tuple[str, StoredTensor]]:

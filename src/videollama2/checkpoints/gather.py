@@ -188,9 +188,9 @@ def _collect(
         base_config = read_config(base) if (base / "config.json").is_file() else {}
         _collect(base, base_config, above, tensors, changes, (*seen, folder))
     for path in component_files(folder):
-        tensors.update(_component(path))
+        tensors.update(component_tensors(path))
     own = open_folder(folder)
-    tensors.update(_language_model(own) if layout == "language_model" else _released(own))
+    tensors.update(language_model_tensors(own) if layout == "language_model" else _released(own))
     if (folder / NON_LORA).is_file():
         tensors.update(
             {native_name(name): part for name, part in open_weights(folder / NON_LORA).items()}
@@ -221,14 +221,14 @@ def _released(own: Tensors) -> Tensors:
     return {canonical(to_native(name)): part for name, part in own.items()}
 
 
-def _language_model(own: Tensors) -> Tensors:
+def language_model_tensors(own: Tensors) -> Tensors:
     """A plain language model's tensors; one saved without its output layer lacks `model.`."""
     headless = not any(name.startswith(("model.", "lm_head.")) for name in own)
     named = {f"model.{name}": part for name, part in own.items()} if headless else own
     return _released(named)
 
 
-def _component(path: Path) -> Tensors:
+def component_tensors(path: Path) -> Tensors:
     """A part's file: names with any prefix that a training stage left on them."""
     part = path.stem
     tensors: Tensors = {}
@@ -252,7 +252,7 @@ def _add_towers(
     if places.vision_tower is not None or not _has(tensors, _VISION):
         name = str(places.vision_tower or raw.get("mm_vision_tower", ""))
         _drop(tensors, _VISION)
-        tensors.update(_tower_tensors(_tower_folder(name, folder, places)))
+        tensors.update(tower_tensors(_tower_folder(name, folder, places)))
     if native.get("audio_config") and (places.audio_tower is not None or not _has(tensors, _AUDIO)):
         name = str(places.audio_tower or raw.get("mm_audio_tower", ""))
         _drop(tensors, _AUDIO)
@@ -279,7 +279,12 @@ def _tower_folder(name: str, folder: Path, places: Elsewhere) -> Path:
         ) from error
 
 
-def _tower_tensors(folder: Path) -> Tensors:
+def tower_tensors(folder: Path) -> Tensors:
+    """A vision encoder's tensors, out of its own folder or a whole CLIP's or SigLIP's.
+
+    Raises:
+        CheckpointError: it holds none.
+    """
     tensors = {
         canonical(_VISION + name): part
         for name, part in open_folder(folder).items()

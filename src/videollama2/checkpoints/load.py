@@ -134,9 +134,7 @@ def fit_model(model: VideoLlama2ForConditionalGeneration, gathered: Gathered) ->
     Raises:
         CheckpointError: a parameter is missing, unexpected or wrongly shaped.
     """
-    slots = _slots(model)
-    shapes = {name: tuple(slot.value.shape) for name, slot in slots.items()}
-    result = fit(shapes, gathered.tensors, known_unused(model.config))
+    result = fit(slot_shapes(model), gathered.tensors, known_unused(model.config))
     for name, change in gathered.changes.items():
         stored = gathered.tensors.get(name)
         if stored is None or stored.shape != change.shape:
@@ -144,6 +142,11 @@ def fit_model(model: VideoLlama2ForConditionalGeneration, gathered: Gathered) ->
     result.check(gathered.folder, to_released if gathered.released else str)
     check_twins(result.unused, gathered.tensors)
     return result
+
+
+def slot_shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Shapes of everything that is stored of a model, by canonical name; shared ones once."""
+    return {name: tuple(slot.value.shape) for name, slot in _slots(model).items()}
 
 
 @dataclass(frozen=True)

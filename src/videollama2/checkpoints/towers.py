@@ -7,6 +7,7 @@ checkpoint.
 
 import json
 from collections.abc import Iterator, Mapping
+from math import isqrt
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,7 @@ def tower_preprocessing(vision_config: Mapping[str, Any]) -> dict[str, Any]:
         CheckpointError: no settings are known for this kind of tower.
     """
     kind = str(vision_config.get("model_type", ""))
-    side = int(vision_config.get("image_size", 224))
+    side = picture_side(vision_config)
     if kind.startswith("siglip"):
         return _settings("SiglipImageProcessor", {"height": side, "width": side}, [0.5] * 3)
     crop = {"crop_size": {"height": side, "width": side}, "do_center_crop": True}
@@ -154,6 +155,16 @@ def tower_preprocessing(vision_config: Mapping[str, Any]) -> dict[str, Any]:
         "no image settings are known for this kind of tower",
         "Put the tower's preprocessor_config.json into its folder beside the checkpoint",
     )
+
+
+def picture_side(vision_config: Mapping[str, Any]) -> int:
+    """Pixels along a side of the picture that a tower was trained on (SigLIP 2 says patches)."""
+    if vision_config.get("image_size") is None and "siglip2" in str(
+        vision_config.get("model_type")
+    ):
+        patches = int(vision_config.get("num_patches", 256))
+        return isqrt(patches) * int(vision_config.get("patch_size", 16))
+    return int(vision_config.get("image_size", 224))
 
 
 def _settings(

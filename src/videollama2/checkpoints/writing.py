@@ -2,9 +2,15 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+import secrets
+import shutil
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
+
+import torch
 
 from videollama2.checkpoints.errors import CheckpointError
 from videollama2.checkpoints.lora import LowRank
@@ -16,19 +22,62 @@ _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**
 
 @dataclass(frozen=True)
 class NamedTensor:
-    """A tensor to write: its name in the new file, where it lies, and what is merged into it."""
+    """A tensor to write: its name in the new file, where it lies, and what is merged into it.
+
+    `cast` is the dtype that a float tensor gets; None leaves it its own.
+    """
 
     name: str
     stored: StoredTensor
     change: LowRank | None = None
+    cast: torch.dtype | None = None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype in the new file."""
+        stored = self.stored.dtype
+        return self.cast if self.cast is not None and stored.is_floating_point else stored
+
+    @property
+    def nbytes(self) -> int:
+        """Size in the new file, in bytes."""
+        return prod(self.stored.shape) * self.dtype.itemsize
 
     def chunks(self) -> Iterator[memoryview]:
-        """The tensor's bytes, in parts of a few megabytes."""
-        if self.change is None:
+        """The tensor's bytes, in parts of a few megabytes where they stay as they are."""
+        if self.change is None and self.dtype == self.stored.dtype:
             yield from self.stored.chunks()
-        else:
-            merged = self.change.added_to(self.stored.read()).to(self.stored.dtype)
-            yield raw_bytes(merged.contiguous())
+            return
+        value = self.stored.read()
+        if self.change is not None:
+            value = self.change.added_to(value)
+        yield raw_bytes(value.to(self.dtype).contiguous())
+
+
+def check_new_folder(target: Path) -> None:
+    """A folder to write must not be there yet, or be empty.
+
+    Raises:
+        CheckpointError: it is neither.
+    """
+    if target.is_dir() and not any(target.iterdir()):
+        return
+    if target.exists():
+        raise CheckpointError(target, "is not empty", "Choose a new folder")
+
+
+@contextmanager
+def written_whole(target: Path) -> Generator[Path]:
+    """A folder to write into that becomes `target` at the end, and vanishes if anything fails."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = target.parent / f".{target.name}.{secrets.token_hex(4)}.partial"
+    folder.mkdir()
+    try:
+        yield folder
+        folder.replace(target)
+    except BaseException:  # Ctrl-C too
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def parse_size(size: int | str) -> int:
@@ -58,7 +107,7 @@ def write_sharded(folder: Path, tensors: Iterable[NamedTensor], max_shard_size: 
         file = f"model-{index:05d}-of-{len(shards):05d}.safetensors"
         write_file(folder / file, shard)
         weight_map |= {tensor.name: file for tensor in shard}
-    total = sum(tensor.stored.nbytes for shard in shards for tensor in shard)
+    total = sum(tensor.nbytes for shard in shards for tensor in shard)
     index_file = {"metadata": {"total_size": total}, "weight_map": weight_map}
     write_json(folder / "model.safetensors.index.json", index_file)
 
@@ -67,23 +116,23 @@ def _split(tensors: Iterable[NamedTensor], max_bytes: int) -> list[list[NamedTen
     shards: list[list[NamedTensor]] = [[]]
     size = 0
     for tensor in tensors:
-        if shards[-1] and size + tensor.stored.nbytes > max_bytes:
+        if shards[-1] and size + tensor.nbytes > max_bytes:
             shards.append([])
             size = 0
         shards[-1].append(tensor)
-        size += tensor.stored.nbytes
+        size += tensor.nbytes
     return shards
 
 
 def write_file(path: Path, tensors: Iterable[NamedTensor]) -> None:
     """Write one safetensors file, larger element types first so that all stay aligned."""
-    ordered = sorted(tensors, key=lambda tensor: (-tensor.stored.dtype.itemsize, tensor.name))
+    ordered = sorted(tensors, key=lambda tensor: (-tensor.dtype.itemsize, tensor.name))
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     position = 0
     for tensor in ordered:
-        end = position + tensor.stored.nbytes
+        end = position + tensor.nbytes
         header[tensor.name] = {
-            "dtype": DTYPE_NAMES[tensor.stored.dtype],
+            "dtype": DTYPE_NAMES[tensor.dtype],
             "shape": list(tensor.stored.shape),
             "data_offsets": [position, end],
         }

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from videollama2.cli import ask, chat, convert, data, train
+from videollama2.cli import ask, chat, compose, convert, data, train
 
 app = typer.Typer(
     name="videollama2",
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 app.command("ask", epilog=ask.EXAMPLES)(ask.ask)
 app.command("chat", epilog=chat.EXAMPLES)(chat.chat)
+app.command("compose", epilog=compose.EXAMPLES)(compose.compose)
 app.command("convert", epilog=convert.EXAMPLES)(convert.convert)
 app.command("train", epilog=train.EXAMPLES)(train.train)
 app.add_typer(data.app, name="data")

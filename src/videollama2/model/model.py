@@ -58,6 +58,9 @@ class VideoLlama2ForConditionalGeneration(VideoLlama2PreTrainedModel, Generation
         biased = text.model_type in _BIASED_HEADS or bool(getattr(text, "lm_head_bias", False))
         self.model = VideoLlama2Model(config)
         self.lm_head = nn.Linear(text.hidden_size, text.vocab_size, bias=biased)
+        words, untyped = self.model.get_input_embeddings(), cast("Any", self)
+        name = next(name for name, module in untyped.named_modules() if module is words)
+        self._tied_weights_keys = {"lm_head.weight": f"{name}.weight"}  # families name it apart
         self.post_init()
 
     @classmethod

@@ -115,7 +115,10 @@ def _check(recipe: Recipe) -> Lists:
     recipe.batch.accumulation(devices())
     start = recipe.model.start
     if start is None:
-        raise TrainingError("there is no model to start from: say model.start=FOLDER_OR_HUB_ID")
+        raise TrainingError(
+            "there is no model to start from: say model.start=FOLDER_OR_HUB_ID "
+            "(videollama2 compose puts a fresh one together)"
+        )
     start = resolve(start)
     looks_local = start.startswith((".", "/", "~")) or start.count("/") != 1
     if looks_local and not Path(start).is_dir():
