@@ -122,7 +122,7 @@ def without(text: str, field: str) -> str:
     """The JSON or JSON Lines text with the field taken out of the last item that has it."""
     lines = text.splitlines() if text.count("\n") and not text.startswith(("[", "{\n")) else [text]
     for number in reversed(range(len(lines))):
-        value = json.loads(lines[number])
+        value = json.loads(lines[number] or "null")
         if _drop(value, field):
             lines[number] = json.dumps(value)
             return "\n".join(lines) + "\n"

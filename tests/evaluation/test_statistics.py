@@ -95,3 +95,25 @@ def test_interval_lies_around_the_mean_within_the_values(pairs: list[tuple[float
     assert min(values) - 1e-9 <= found.low <= found.high <= max(values) + 1e-9
     if len(set(units)) == 1:
         assert found.low == pytest.approx(found.value)
+
+
+def test_groups_count_the_same() -> None:
+    """A mean of two groups' means, as scipy has it where each is drawn for itself."""
+    random = np.random.default_rng(7)
+    large, small = random.random(300), random.random(20) + 1
+    values = [*large, *small]
+    groups = ["large"] * 300 + ["small"] * 20
+    units = [str(n) for n in range(320)]
+    ours = mean_interval(values, units, groups, resamples=20_000)
+    assert ours.value == pytest.approx((large.mean() + small.mean()) / 2)
+    theirs = stats.bootstrap(
+        (large, small),
+        lambda one, other, axis=-1: (one.mean(axis) + other.mean(axis)) / 2,
+        n_resamples=20_000,
+        method="percentile",
+        rng=np.random.default_rng(8),
+    ).confidence_interval
+    spread = theirs.high - theirs.low
+    assert ours.low == pytest.approx(theirs.low, abs=0.03 * spread)
+    assert ours.high == pytest.approx(theirs.high, abs=0.03 * spread)
+    assert (ours.count, ours.units) == (320, 320)

@@ -1,13 +1,14 @@
 """What judges are asked, word for word as the published figures were judged.
 
-Source: the released `eval/eval_video_oqa_*.py` (Apache-2.0), which follow the evaluation scripts of
-Video-ChatGPT; their slips (a doubled quote, 4.8 as an integer) belong to them.
+Source: the released `eval/eval_video_oqa_*.py`, `eval_video_cap_msvc_*.py`, `eval_audio_clotho.py`
+and `eval_audio_video_AV*SD.py` (Apache-2.0), which follow the evaluation scripts of Video-ChatGPT;
+their slips (a doubled quote, 4.8 as an integer) belong to them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from videollama2.evaluation.task import JudgePrompt, Question
 
@@ -24,6 +25,7 @@ class Aspect:
 
     `subject` is what the judge is there for, `duty` what it compares, `points` how; `score` and
     `highest` are the words for its score and for a 5; `the_score` as the reply's key is explained.
+    `pair` is what is shown, `example` a reply.
     """
 
     subject: str
@@ -33,6 +35,7 @@ class Aspect:
     highest: str
     the_score: str
     pair: str = "video-based question-answer pair"
+    example: str = "{''score': 4.8}"
 
     @property
     def system(self) -> str:
@@ -46,17 +49,24 @@ class Aspect:
             f"Provide your evaluation only as a {self.score} where the {self.score} is an integer "
             f"value between 0 and 5, with 5 indicating the highest level of {self.highest}. Please "
             "generate the response in the form of a Python dictionary string with keys 'score', "
-            f"where its value is {self.the_score} in INTEGER, not STRING.{_ENDING}"
-            "{''score': 4.8}."
+            f"where its value is {self.the_score} in INTEGER, not STRING.{_ENDING}{self.example}."
         )
 
     def ask(self, question: Question, answers: Sequence[str]) -> JudgePrompt:
         """The messages about one answer to `details["question"]`, against the first reference."""
-        lines = (
-            f"Question: {question.details['question']}",
-            f"Correct Answer: {question.references[0]}",
-            f"Predicted Answer: {answers[0]}",
-        )
+        return self._ask(question, f"Correct Answer: {question.references[0]}", answers)
+
+    def ask_of(self, number: int, question: Question, answers: Sequence[str]) -> JudgePrompt:
+        """The same against the reference of this number, from 0."""
+        return self._ask(question, f"Correct Answer: {question.references[number]}", answers)
+
+    def ask_of_all(self, question: Question, answers: Sequence[str]) -> JudgePrompt:
+        """The same against all references at once, as the released script prints the list."""
+        return self._ask(question, f"Correct Answers: {list(question.references)}", answers)
+
+    def _ask(self, question: Question, right: str, answers: Sequence[str]) -> JudgePrompt:
+        asked = f"Question: {question.details['question']}"
+        lines = (asked, right, f"Predicted Answer: {answers[0]}")
         return JudgePrompt(self.system, user(self.pair, lines, self.demand))
 
 
@@ -109,6 +119,21 @@ DETAIL = Aspect(
     "detail orientation",
     "the detail orientation score",
 )
+_OF_CAPTIONS = ("the correct answer and", "these correct answers and")
+CAPTION_CORRECTNESS, CAPTION_DETAIL = (
+    replace(aspect, duty=aspect.duty.replace(*_OF_CAPTIONS)) for aspect in (CORRECTNESS, DETAIL)
+)
+"""MSVC: one answer against several captions."""
+_EXAMPLE_OF_SOUND = "{'score': 4.8}"
+SOUND_CORRECTNESS = replace(
+    CORRECTNESS,
+    subject=CORRECTNESS.subject.replace("video-based", "audio-based"),
+    points=tuple(point.replace("video content", "audio content") for point in CORRECTNESS.points),
+    pair="audio-based question-answer pair",
+    example=_EXAMPLE_OF_SOUND,
+)
+SOUND_DETAIL = replace(DETAIL, example=_EXAMPLE_OF_SOUND)
+"""Clotho: the released text speaks of videos here, of sounds in the other."""
 CONTEXT = Aspect(
     f"the contextual understanding of {_OF_PAIRS}",
     f"{_COMPARE} if the generated response aligns with the overall context of the video content.",
@@ -173,6 +198,15 @@ def ask_consistency(question: Question, answers: Sequence[str]) -> JudgePrompt:
 
 def ask_match(question: Question, answers: Sequence[str]) -> JudgePrompt:
     """Whether an answer means the right one: yes or no, and how much (ActivityNet-QA, MSVD-QA)."""
+    return _ask_match(question, answers, "pred", "4.8")
+
+
+def ask_binary_match(question: Question, answers: Sequence[str]) -> JudgePrompt:
+    """The same with the key binary_pred (AVSD, VGGSound)."""
+    return _ask_match(question, answers, "binary_pred", "4")
+
+
+def _ask_match(question: Question, answers: Sequence[str], key: str, example: str) -> JudgePrompt:
     points = (
         "Focus on the meaningful match between the predicted answer and the correct answer.",
         f"{_SYNONYMS}.",
@@ -186,9 +220,9 @@ def ask_match(question: Question, answers: Sequence[str]) -> JudgePrompt:
     demand = (
         "Provide your evaluation only as a yes/no and score where the score is an integer value "
         "between 0 and 5, with 5 indicating the highest meaningful match. Please generate the "
-        "response in the form of a Python dictionary string with keys 'pred' and 'score', where "
-        "value of 'pred' is  a string of 'yes' or 'no' and value of 'score' is in INTEGER, not "
-        f"STRING.{_ENDING}{{'pred': 'yes', 'score': 4.8}}."
+        f"response in the form of a Python dictionary string with keys '{key}' and 'score', where "
+        f"value of '{key}' is  a string of 'yes' or 'no' and value of 'score' is in INTEGER, not "
+        f"STRING.{_ENDING}{{'{key}': 'yes', 'score': {example}}}."
     )
     duty = f"{_COMPARE} if they match meaningfully."
     subject = "the correctness of generative outputs for question-answer pairs"

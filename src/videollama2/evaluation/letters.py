@@ -146,13 +146,19 @@ def multiple_choice(rule: ReleasedRule, metric: str = "accuracy") -> Score:
     def score(question: Question, answers: Sequence[str]) -> Marks:
         answer = answers[0]
         released = released_letter(answer, question.options, rule)
-        strict = strict_letter(answer, question.options)
-        if not question.references:
-            return Marks(released, strict)
-        right = question.references[0]
-        return Marks(
-            Mark(released.parse, {metric: float(released.parse == right)}, released.defaulted),
-            Mark(strict.parse, {metric: float(strict.parse == right)}),
-        )
+        return letter_marks(question, released, strict_letter(answer, question.options), metric)
 
     return score
+
+
+def letter_marks(
+    question: Question, released: Mark, strict: Mark, metric: str = "accuracy"
+) -> Marks:
+    """Both scorings of letters that were understood: right where they are the reference."""
+    if not question.references:
+        return Marks(released, strict)
+    right = question.references[0]
+    return Marks(
+        Mark(released.parse, {metric: float(released.parse == right)}, released.defaulted),
+        Mark(strict.parse, {metric: float(strict.parse == right)}),
+    )

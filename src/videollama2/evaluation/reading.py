@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -137,6 +139,18 @@ def json_members(file: Path) -> list[Item]:
     return list(_objects(file, cast(dict[str, object], value).items()))
 
 
+def json_object(file: Path) -> Item:
+    """A JSON object; `where` is empty.
+
+    Raises:
+        AnnotationError: as `read_json`, or it is no object.
+    """
+    value = read_json(file)
+    if not isinstance(value, dict):
+        raise AnnotationError(file, "it holds no object")
+    return Item(file, "", cast(dict[str, Any], value))
+
+
 def json_line_items(file: Path) -> list[Item]:
     """The objects of a JSON Lines file; `where` is the line, from 1.
 
@@ -144,7 +158,7 @@ def json_line_items(file: Path) -> list[Item]:
         AnnotationError: it is not there, or a line is no object.
     """
     found: list[tuple[int, object]] = []
-    for number, line in enumerate(_text(file).splitlines(), 1):
+    for number, line in enumerate(_text(file).split("\n"), 1):
         if line.strip():
             try:
                 found.append((number, json.loads(line)))
@@ -176,6 +190,30 @@ def parquet_items(file: Path, columns: Iterable[str]) -> list[Item]:
         if column not in table.column_names:
             raise AnnotationError(file, "is missing", field=column)
     return list(_objects(file, enumerate(cast(list[object], table.to_pylist()))))
+
+
+def csv_items(file: Path, columns: Sequence[str], *, header: bool = True) -> list[Item]:
+    """The rows of a CSV file; `where` is the line, from 1. Without `header`, the columns in order.
+
+    Raises:
+        AnnotationError: it is not there, lacks a column, or a row has another number of fields.
+    """
+    rows = csv.reader(io.StringIO(_text(file), newline=""))
+    names = next(rows, list[str]()) if header else list(columns)
+    for column in columns:
+        if column not in names:
+            raise AnnotationError(file, "is missing", where="1", field=column)
+    found: list[Item] = []
+    try:
+        for row in rows:
+            where = str(rows.line_num)
+            if row and len(row) != len(names):
+                raise AnnotationError(file, f"{len(row)} fields of {len(names)}", where=where)
+            if row:
+                found.append(Item(file, where, dict(zip(names, row, strict=True))))
+    except csv.Error as error:
+        raise AnnotationError(file, f"no CSV ({error})", where=str(rows.line_num)) from None
+    return found
 
 
 def find_media(folder: Path, stem: str, formats: Iterable[str] = VIDEO_FORMATS) -> Path | None:

@@ -68,14 +68,21 @@ def score(task: Task, question: Question, reply: Reply, verdicts: Mapping[str, V
         zeros = dict.fromkeys((*nothing, *metrics), 0.0)
         return Sample(question, reply, Marks(Mark(None), Mark(None, zeros)))
     marks = task.score(question, reply.answers)
-    given: dict[str, float] = {}
-    for judgement in judged:
-        if judgement.name in verdicts:
-            given |= verdicts[judgement.name].scores(judgement)
+    given = _mean_scores(judged, verdicts)
     unparsed = dict.fromkeys(metrics, 0.0) if marks.strict.parse is None else given
     marks = Marks(_with(marks.released, given), _with(marks.strict, unparsed))
     pending = tuple(name for one in judged if one.name not in verdicts for name in one.metrics)
     return Sample(question, reply, marks, dict(verdicts), pending)
+
+
+def _mean_scores(judged: Sequence[Judgement], verdicts: Mapping[str, Verdict]) -> dict[str, float]:
+    """Metric -> what the judge gave; the mean where several judgements give the same metric."""
+    given: dict[str, list[float]] = {}
+    for judgement in judged:
+        if judgement.name in verdicts:
+            for metric, value in verdicts[judgement.name].scores(judgement).items():
+                given.setdefault(metric, []).append(value)
+    return {metric: sum(values) / len(values) for metric, values in given.items()}
 
 
 def _with(mark: Mark, scores: Mapping[str, float]) -> Mark:

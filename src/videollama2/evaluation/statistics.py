@@ -44,6 +44,7 @@ class Comparison:
 def mean_interval(
     values: Sequence[float],
     units: Sequence[str],
+    groups: Sequence[str] | None = None,
     *,
     seed: int = 0,
     resamples: int = RESAMPLES,
@@ -53,14 +54,14 @@ def mean_interval(
 
     Videos are drawn with replacement, each with all of its questions (Field and Welsh 2007, the
     cluster bootstrap); the interval is between percentiles of the means. One video alone says
-    nothing of others: its interval is the point.
+    nothing of others: its interval is the point. With `groups`, one a value, it is the mean of the
+    groups' means; videos are then drawn within each group.
 
     Raises:
-        ValueError: no value, or not one unit a value.
+        ValueError: no value, or not one unit (and one group) a value.
     """
-    means = _resampled(values, units, seed, resamples)
+    means, value = _means(values, units, groups or [""] * len(values), seed, resamples)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    value = float(np.mean(values))
     return Interval(value, float(low), float(high), len(values), len(set(units)))
 
 
@@ -83,6 +84,27 @@ def compare(
     means = _resampled(differences, units, seed, resamples)
     worse = float((means < 0).mean() + (means == 0).mean() / 2)
     return Comparison(float(np.mean(first)), float(np.mean(second)), interval, worse)
+
+
+def _means(
+    values: Sequence[float],
+    units: Sequence[str],
+    groups: Sequence[str],
+    seed: int,
+    resamples: int,
+) -> tuple[NDArray[np.float64], float]:
+    """(r,) resampled means, each group counting the same, and the mean itself."""
+    if not values or len(values) != len(units) or len(values) != len(groups):
+        raise ValueError(f"{len(values)} values of {len(units)} units: give one unit a value")
+    members: dict[str, list[int]] = {}
+    for place, group in enumerate(groups):
+        members.setdefault(group, []).append(place)
+    means = [
+        _resampled([values[n] for n in places], [units[n] for n in places], seed + turn, resamples)
+        for turn, places in enumerate(members.values())
+    ]
+    own = [np.mean([values[n] for n in places]) for places in members.values()]
+    return np.mean(means, axis=0), float(np.mean(own))
 
 
 def _resampled(

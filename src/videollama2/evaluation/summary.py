@@ -152,7 +152,7 @@ def _figure(
     seed: int,
 ) -> Figure | None:
     scored = [
-        (one.marks.of(scoring).scores[metric.name], one.question.unit)
+        (one.marks.of(scoring).scores[metric.name], one.question)
         for one in samples
         if metric.name in one.marks.of(scoring).scores
     ]
@@ -165,5 +165,7 @@ def _figure(
         return Figure(metric.name, scoring, group, None, pending)
     factor = 100.0 if metric.scale == "percent" else 1.0
     values = [factor * value for value, _ in scored]
-    interval = mean_interval(values, [unit for _, unit in scored], seed=seed)
+    units = [question.unit for _, question in scored]
+    groups = [question.groups.get(metric.by, "") for _, question in scored]
+    interval = mean_interval(values, units, groups, seed=seed)
     return Figure(metric.name, scoring, group, interval, pending)

@@ -17,12 +17,13 @@ class NeededFile:
     """A file or folder that must lie under the benchmark's folder.
 
     `path` is relative; one that ends in "/" is a folder of media. `what` says what it is and where
-    it is to be had. `optional` ones may be absent.
+    it is to be had. `optional` ones may be absent; so may one whose `instead` lies there.
     """
 
     path: str
     what: str
     optional: bool = False
+    instead: str = ""
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,14 @@ class Metric:
     """A figure of a benchmark: the mean of what each question scored.
 
     `scale` "percent": a question scores 0 to 1, the mean is shown times 100; "score": 0 to 5, shown
-    as it is.
+    as it is. `by`: a kind of group, such as "task": each of them counts the same over all, however
+    many questions it has.
     """
 
     name: str
     description: str
     scale: Scale = "percent"
+    by: str = ""
 
 
 @dataclass(frozen=True)

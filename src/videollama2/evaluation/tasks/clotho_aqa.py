@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from videollama2.evaluation.conversations import asked_and_answered
+from videollama2.evaluation.exact import exact_match
 from videollama2.evaluation.reading import existing, json_items
-from videollama2.evaluation.task import (
-    Mark,
-    Marks,
-    MediaFile,
-    Metric,
-    NeededFile,
-    Question,
-    Task,
-)
+from videollama2.evaluation.task import Marks, MediaFile, Metric, NeededFile, Question, Task
 
 _FILE = "clothoAQA_eval.json"
 _YES_NO = ("yes", "no")
@@ -22,12 +17,8 @@ _YES_NO = ("yes", "no")
 
 def _read(root: Path, split: str) -> Iterator[Question]:
     for item in json_items(root / _FILE):
-        turns = item.items("conversations")
-        if len(turns) < 2:
-            raise item.wrong("conversations", "holds no question with an answer")
+        question, answer = asked_and_answered(item, "<audio>")
         audio = item.text("audio")
-        question = turns[0].text("value").replace("<audio>", "").strip()
-        answer = turns[1].text("value")
         yield Question(
             id=f"{item.where} {item.text('id')}",
             prompts=(f"Question: {question}\nAnswer the question using a single word.",),
@@ -39,17 +30,17 @@ def _read(root: Path, split: str) -> Iterator[Question]:
 
 
 def _score(question: Question, answers: Sequence[str]) -> Marks:
-    """Released: equal but for case, full stops and spaces at the end; yes and no but for case."""
-    said, right = answers[0], question.references[0]
-    loose = said.rstrip(" .")
-    plain = "".join(mark for mark in said.casefold() if mark.isalnum() or mark == " ").strip()
-    plain_right = right.casefold().strip()
-    released = {"accuracy": float(loose.upper() == right.upper())}
-    strict = {"accuracy": float(plain == plain_right)}
-    if right.lower() in _YES_NO:
-        released["binary accuracy"] = float(said.lower() == right.lower())
-        strict["binary accuracy"] = strict["accuracy"]
-    return Marks(Mark(loose, released), Mark(plain or None, strict))
+    """Exact match; besides, where yes or no is right, released: equal but for case alone."""
+    marks, right = exact_match(question, answers), question.references[0]
+    if right.lower() not in _YES_NO:
+        return marks
+    binary = "binary accuracy"
+    loose = float(answers[0].lower() == right.lower())
+    strict = marks.strict.scores["accuracy"]
+    return Marks(
+        replace(marks.released, scores={**marks.released.scores, binary: loose}),
+        replace(marks.strict, scores={**marks.strict.scores, binary: strict}),
+    )
 
 
 CLOTHO_AQA = Task(
