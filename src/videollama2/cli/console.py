@@ -37,9 +37,10 @@ def exit_codes() -> Generator[None]:
         raise typer.Exit(CANNOT) from None
     except ValueError as error:
         from videollama2.checkpoints.errors import CheckpointError
+        from videollama2.evaluation.errors import EvaluationError
         from videollama2.media.errors import MediaError  # its room imports numpy, so not before
 
-        cannot = isinstance(error, (MediaError, CheckpointError))
+        cannot = isinstance(error, (MediaError, CheckpointError, EvaluationError))
         fail(str(error), CANNOT if cannot else WRONG_USAGE)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from videollama2.evaluation.errors import AnnotationError
 from videollama2.evaluation.replies import Failure, Reply
 from videollama2.evaluation.subtitles import subtitles_text
 from videollama2.evaluation.task import Question
@@ -23,13 +24,17 @@ class Decoding:
 
 
 class Answerer(Protocol):
-    """Answers questions, a batch at a time.
+    """Answers questions, a batch at a time."""
 
-    `name` stands in the report. `num_frames` is what it takes of a clip where that is known.
-    """
+    @property
+    def name(self) -> str:
+        """What the report calls it."""
+        ...
 
-    name: str
-    num_frames: int | None
+    @property
+    def num_frames(self) -> int | None:
+        """How many frames it takes of a clip."""
+        ...
 
     def answer(self, questions: Sequence[Question], decoding: Decoding) -> list[Reply]:
         """A reply to each question, in order; what cannot be answered is a reply with its failure.
@@ -48,8 +53,8 @@ def missing(question: Question) -> Reply | None:
     return Reply(question.id, question.prompts, failure=Failure("missing", ", ".join(absent)))
 
 
-def unreadable(question: Question, error: MediaError) -> Reply:
-    """The reply to a question whose medium cannot be read."""
+def unreadable(question: Question, error: MediaError | AnnotationError) -> Reply:
+    """The reply to a question whose medium or subtitles cannot be read."""
     return Reply(question.id, question.prompts, failure=Failure("unreadable", str(error)))
 
 
@@ -63,6 +68,7 @@ def prompts_of(question: Question, num_frames: int | None) -> tuple[tuple[str, .
 
     Raises:
         MediaError: subtitles are asked for and the video cannot be read.
+        AnnotationError: the subtitles cannot be read.
     """
     if question.subtitles is None:
         return question.prompts, []

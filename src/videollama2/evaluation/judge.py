@@ -171,10 +171,13 @@ class Judge:
 
 
 def known_verdicts(
-    task: Task, questions: Sequence[Question], replies: Mapping[str, Reply], file: VerdictFile
+    task: Task,
+    questions: Sequence[Question],
+    replies: Mapping[str, Reply],
+    file: VerdictFile,
+    judge: str | None,
 ) -> Verdicts:
-    """What the run's latest judge has said of these replies, without asking anyone."""
-    judge = file.last_judge
+    """What a judge has said of these replies so far, without asking it."""
     if judge is None:
         return {}
     return _known(_cases(task, questions, replies, judge), file)[0]

@@ -12,7 +12,7 @@ import torch
 from videollama2.assistant import VideoLlama2
 from videollama2.engine import Engine, Medium, user_message
 from videollama2.evaluation.answering import Decoding, missing, prompts_of, refused, unreadable
-from videollama2.evaluation.errors import EvaluationError
+from videollama2.evaluation.errors import AnnotationError, EvaluationError
 from videollama2.evaluation.replies import Reply
 from videollama2.evaluation.task import MediaFile, Question, Task
 from videollama2.generation.prompt import Prompt
@@ -104,7 +104,7 @@ class LocalModel:
             prompts, notes = prompts_of(question, self.num_frames)
             media = self._take_in(question.media)
             inputs = [self._engine.prompt([user_message(text, media)], media) for text in prompts]
-        except MediaError as error:
+        except (MediaError, AnnotationError) as error:
             return unreadable(question, error)
         except EvaluationError:
             raise

@@ -44,6 +44,8 @@ def subtitles_text(file: Path, video: MediaFile, num_frames: int) -> str:
     found = probe(video.path)
     if not found.num_frames or not found.fps:
         return ""
+    if not file.read_bytes().strip():
+        return ""
     try:
         lines: Any = library.load(str(file), encoding="utf-8")
     except (library.Pysubs2Error, UnicodeDecodeError) as error:

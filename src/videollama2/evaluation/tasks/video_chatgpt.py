@@ -54,8 +54,8 @@ VIDEO_CHATGPT = Task(
         Metric("temporal", "order of events right", "score"),
         Metric("consistency", "the same said to the same question asked otherwise", "score"),
     ),
-    source="https://huggingface.co/datasets/lmms-lab/VideoChatGPT",
-    licence="MIT, as the copy on the hub states",
+    source="https://github.com/mbzuai-oryx/Video-ChatGPT",
+    licence="not stated for the questions; the videos are ActivityNet's uploaders'",
     files=(
         *(
             NeededFile(

@@ -1,0 +1,68 @@
+"""Which files a benchmark needs, and which of them are there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from videollama2.evaluation.errors import AnnotationError
+from videollama2.evaluation.run import Choice, read_questions
+from videollama2.evaluation.task import NeededFile, Task
+
+
+@dataclass(frozen=True)
+class Presence:
+    """A needed file and whether it is there; `entries` of a folder."""
+
+    file: NeededFile
+    path: Path
+    there: bool
+    entries: int | None = None
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What is there of a benchmark.
+
+    `questions` and `without` (those whose media are missing) are None where the annotations cannot
+    be read, which `problem` then says. `first` names the first missing media.
+    """
+
+    task: Task
+    root: Path
+    files: tuple[Presence, ...]
+    questions: int | None
+    without: int | None
+    first: tuple[str, ...]
+    problem: str | None
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is missing."""
+        return self.problem is None and not self.without
+
+
+def prepare(task: Task, data: Path, choice: Choice) -> Preparation:
+    """Look at every file that a benchmark needs, and at every question's media."""
+    root = task.root(data)
+    files = tuple(_presence(root, file) for file in task.files)
+    try:
+        questions = read_questions(task, data, choice)
+    except AnnotationError as error:
+        return Preparation(task, root, files, None, None, (), str(error))
+    absent = {
+        medium.wanted: None
+        for question in questions
+        for medium in question.media
+        if medium.path is None
+    }
+    without = sum(any(one.path is None for one in question.media) for question in questions)
+    return Preparation(task, root, files, len(questions), without, tuple(absent)[:5], None)
+
+
+def _presence(root: Path, file: NeededFile) -> Presence:
+    path = root / file.path
+    if file.path.endswith("/"):
+        entries = sum(1 for _ in path.iterdir()) if path.is_dir() else 0
+        return Presence(file, path, path.is_dir(), entries)
+    return Presence(file, path, path.is_file())
