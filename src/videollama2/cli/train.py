@@ -65,6 +65,7 @@ def _check_installed() -> None:
 
 
 def _train(recipe: Recipe) -> None:
+    from videollama2.training.parallel import end, is_first_process
     from videollama2.training.run import train
 
     handler = logging.StreamHandler()
@@ -73,14 +74,16 @@ def _train(recipe: Recipe) -> None:
     spoken.addHandler(handler)
     spoken.setLevel(logging.INFO)
     outcome = train(recipe, progress=sys.stderr.isatty())
+    end()
     if outcome.model is None:
         raise typer.Exit(TERMINATED)
-    write(f"{outcome.model}\n")
+    if is_first_process():
+        write(f"{outcome.model}\n")
 
 
 def _plan(recipe: Recipe) -> None:
+    from videollama2.training.parallel import devices
     from videollama2.training.plan import plan
-    from videollama2.training.run import devices
 
     half = recipe.optimizer.precision != "float32"
     number = devices()

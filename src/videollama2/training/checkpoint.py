@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from videollama2.training.errors import TrainingError
+from videollama2.training.parallel import part_like, whole
 
 MANIFEST = "manifest.json"
 TRAINED = "trained.safetensors"
@@ -46,6 +48,11 @@ def step_of(folder: Path) -> int:
 def checkpoints(run: Path) -> list[Path]:
     """A run's checkpoint folders, oldest first."""
     return sorted((p for p in run.glob("checkpoint-*") if step_of(p) >= 0), key=step_of)
+
+
+def processes_of(folder: Path) -> int:
+    """In how many processes the run was that wrote a checkpoint: each has its random state."""
+    return len(list(folder.glob("rng_state*.pth")))
 
 
 def staging(run: Path, step: int) -> Path:
@@ -107,13 +114,18 @@ def damage(folder: Path) -> str | None:
     return None
 
 
-def save_trained(model: nn.Module, folder: Path) -> None:
-    """The parameters that train, bit for bit. What is frozen comes from the start again."""
-    _safetensors.save_file(
-        {name: value.detach().cpu().contiguous() for name, value in trained(model).items()},
-        folder / TRAINED,
-        metadata={"format": "pt"},
-    )
+def save_trained(model: nn.Module, folder: Path, *, write: bool = True) -> None:
+    """The parameters that train, bit for bit. What is frozen comes from the start again.
+
+    All processes call this together; those that do not `write` only give their parts.
+    """
+    tensors: dict[str, Tensor] = {}
+    for name, parameter in trained(model).items():
+        value = whole(parameter.detach())
+        if write:
+            tensors[name] = value.cpu().contiguous()
+    if write:
+        _safetensors.save_file(tensors, folder / TRAINED, metadata={"format": "pt"})
 
 
 def load_trained(model: nn.Module, folder: Path) -> None:
@@ -136,7 +148,8 @@ def load_trained(model: nn.Module, folder: Path) -> None:
             + (f" and {len(differing) - 1} more" if len(differing) > 1 else "")
         )
     for name, parameter in wanted.items():
-        parameter.data.copy_(stored[name])
+        with torch.no_grad():
+            parameter.copy_(part_like(stored[name], parameter))
 
 
 def trained(model: nn.Module) -> dict[str, nn.Parameter]:

@@ -35,7 +35,7 @@ class Metrics:
             replace_text(self.path, "".join(line for line in lines if _step(line) <= step))
 
     def saw(self, counted: Counted) -> None:
-        """Count what this process has worked on."""
+        """Count what has been worked on, in whichever process."""
         self._samples += counted.records
         self._tokens += counted.tokens
         self._places += counted.places

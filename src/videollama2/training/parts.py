@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from videollama2.training.errors import TrainingError
@@ -117,16 +118,38 @@ def optimizer_groups(
     return [groups[key] for key in sorted(groups)]
 
 
-def unfed(model: Any, batch: Mapping[str, Any]) -> list[nn.Parameter]:
-    """Trainable parameters that a batch may leave out: of parts without media, or that drop layers.
+def zeros_for_what_is_left_out(model: Any) -> None:
+    """From now on, what trains and a batch leaves out gets zeros as its gradient, not nothing.
 
-    Their gradients are zeros, not absent, so that every device agrees on what has one.
+    So every device agrees on what has a gradient. The zeros come in with the language model's
+    input: its layers then go the way back on every device or on none.
+    """
+    given: set[str] = set()
+
+    def note(_: nn.Module, __: Any, inputs: dict[str, Any]) -> None:
+        given.clear()
+        given.update(name for name, value in inputs.items() if value is not None)
+
+    def add(_: nn.Module, args: Any, inputs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        idle = unfed(model, given)
+        if idle:
+            nothing = torch.stack([p.reshape(-1)[:1].float().sum() for p in idle]).sum() * 0.0
+            inputs = {**inputs, "inputs_embeds": inputs["inputs_embeds"] + nothing}
+        return args, inputs
+
+    model.register_forward_pre_hook(note, with_kwargs=True)
+    model.model.language_model.register_forward_pre_hook(add, with_kwargs=True)
+
+
+def unfed(model: Any, given: Collection[str]) -> list[nn.Parameter]:
+    """Trainable parameters that a batch of these inputs may leave out: of parts without media, or
+    that drop layers.
     """
     drops = bool(getattr(model.config.audio_config, "layer_drop", 0.0))
     idle = {
         part
         for part, media in _FED_BY.items()
-        if (part == "audio" and drops) or not any(name in batch for name in media)
+        if (part == "audio" and drops) or not any(name in given for name in media)
     }
     return [p for n, p in model.named_parameters() if p.requires_grad and part_of(n) in idle]
 

@@ -160,6 +160,20 @@ class OptimizerSection(Section):
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
 
 
+class ParallelSection(Section):
+    """How several processes share one model; see `parallel.py`.
+
+    `reshard_after_forward`: a layer's parameters are let go between the ways forward and back.
+    `cpu_offload`: parameters and the optimizer stay in main memory. A process that hears nothing
+    of another for `timeout_minutes` ends.
+    """
+
+    kind: Literal["ddp", "fsdp2"] = "ddp"
+    reshard_after_forward: bool = True
+    cpu_offload: bool = False
+    timeout_minutes: Positive = 30
+
+
 class RunSection(Section):
     """Where the run's files go, and how often: steps between checkpoints, checkpoints kept."""
 
@@ -184,6 +198,7 @@ class Recipe(Section):
     adapter: AdapterSection | None = None
     batch: BatchSection
     optimizer: OptimizerSection = OptimizerSection()
+    parallel: ParallelSection = ParallelSection()
     run: RunSection
 
     def check(self) -> None:

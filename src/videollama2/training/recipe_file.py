@@ -20,6 +20,7 @@ RELEASED = "released"  # a file's section of what `values=released` changes, by 
 # What changes where and how fast a run goes, not what comes of it (but for rounding).
 _FREE = (
     "run",
+    "parallel",
     "batch.per_device",
     "data.workers",
     "data.expected_records",

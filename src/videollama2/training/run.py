@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import shutil
 import signal
 import threading
@@ -26,13 +25,21 @@ from videollama2.assistant import resolve
 from videollama2.checkpoints.load import load_model, load_processor
 from videollama2.training.adapter_files import save_adapter
 from videollama2.training.adapters import add_adapters, check_installed, merge_adapters
-from videollama2.training.checkpoint import find
+from videollama2.training.checkpoint import checkpoints, find, load_trained, processes_of
 from videollama2.training.collate import Collator, RecordDataset, RowMaker, pad_id_of
 from videollama2.training.data import Lists, read_lists
 from videollama2.training.errors import TrainingError
 from videollama2.training.labels import ChatEncoder
 from videollama2.training.metrics import Metrics
 from videollama2.training.packing import Packing
+from videollama2.training.parallel import (
+    begin,
+    devices,
+    is_first_process,
+    is_shared_out,
+    on_cpu,
+    share_out,
+)
 from videollama2.training.parts import choose
 from videollama2.training.recipe import Recipe
 from videollama2.training.recipe_file import differences, dump_recipe, load_recipe
@@ -68,8 +75,9 @@ def train(recipe: Recipe, *, progress: bool = False) -> Outcome:
     if (folder / MODEL).is_dir():
         log.info("%s is finished: its model is in %s", folder, folder / MODEL)
         return Outcome(steps, steps, folder / MODEL)
+    begin(recipe.parallel)
     folder.mkdir(parents=True, exist_ok=True)
-    if _is_first_process():
+    if is_first_process():
         replace_text(folder / RECIPE, dump_recipe(recipe))
     with PartialState().main_process_first():
         found = find(folder)
@@ -77,11 +85,16 @@ def train(recipe: Recipe, *, progress: bool = False) -> Outcome:
         log.warning("%s", line)
     if found.damaged or found.folder:
         log.warning("going on from %s", found.folder or "the start: no checkpoint is whole")
+    if found.folder and processes_of(found.folder) != devices():
+        log.warning(
+            "%s is of a run in %d processes, now there are %d: the records come in the same "
+            "order, dropout draws anew", found.folder, processes_of(found.folder), devices(),
+        )  # fmt: skip
     metrics = Metrics(folder / "metrics.jsonl")
     skipped = SkippedList(
         folder / "skipped.jsonl", recipe.data.max_skipped, steps * recipe.batch.total
     )
-    if _is_first_process():
+    if is_first_process():
         metrics.restart(found.step)
         skipped.restart(found.step * recipe.batch.total)
     trainer = _trainer(recipe, lists, steps, metrics, skipped, progress)
@@ -95,11 +108,6 @@ def train(recipe: Recipe, *, progress: bool = False) -> Outcome:
         _export(trainer, recipe, folder)
     trainer.accelerator.wait_for_everyone()
     return Outcome(step, steps, folder / MODEL)
-
-
-def devices() -> int:
-    """Processes that train together (as the launcher says it)."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def uses_bfloat16(recipe: Recipe) -> bool:
@@ -145,6 +153,7 @@ def _trainer(
     progress: bool,
 ) -> Any:
     model, processor = _load(recipe)
+    share_out(model, recipe.parallel)
     encoder = ChatEncoder(processor, system_text=recipe.data.system_text)
     makers = [
         RowMaker(
@@ -239,6 +248,9 @@ def _arguments(recipe: Recipe, steps: int, progress: bool) -> TrainingArguments:
         remove_unused_columns=False,
         dataloader_num_workers=recipe.data.workers,
         dataloader_pin_memory=torch.cuda.is_available(),
+        ddp_find_unused_parameters=False,  # what a batch leaves out gets zeros
+        ddp_broadcast_buffers=False,  # none of them changes
+        use_cpu=on_cpu(),
         report_to="none",
         disable_tqdm=not progress,
     )
@@ -249,6 +261,9 @@ def _arguments(recipe: Recipe, steps: int, progress: bool) -> TrainingArguments:
 def _export(trainer: Any, recipe: Recipe, folder: Path) -> None:
     """The model as `from_pretrained` takes it, adapters merged; there whole or not at all."""
     model = trainer.accelerator.unwrap_model(trainer.model)
+    if is_shared_out(model):  # no process has it whole: the last checkpoint has
+        model, _ = _load(recipe)
+        load_trained(model, checkpoints(folder)[-1])
     if recipe.adapter is not None:
         staged = _staged(folder / ADAPTER)
         save_adapter(model, recipe, resolve(str(recipe.model.start)), staged)
@@ -285,7 +300,3 @@ def _stopped_by_sigterm(stopper: Any) -> Generator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _is_first_process() -> bool:
-    return os.environ.get("RANK", "0") == "0"
