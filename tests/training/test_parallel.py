@@ -16,6 +16,7 @@ import torch
 from processes import Job, launch, run_job
 from safetensors.torch import load_file
 
+pytestmark = pytest.mark.timeout(900)  # the launch, on a machine with much else to do
 Settings = Callable[..., list[str]]
 JOINT, STEPS = "audio_visual_joint", 7
 FSDP2, DDP = "parallel.kind=fsdp2", "parallel.kind=ddp"
@@ -117,7 +118,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, settings: Settings, bad_recor
     runs.together("lora-stopped", "lora", *ADAPTERS, FSDP2)
     runs.together("skipping", "video_finetune", *skipping)
     runs.together("killed", JOINT, FSDP2, at=5, who=1, sent=int(signal.SIGKILL))
-    ended = launch(2, runs.jobs, runs / "launch", timeout=280)  # they would wait half an hour
+    ended = launch(2, runs.jobs, runs / "launch", timeout=840)  # they would wait half an hour
     assert ended.returncode != 0  # the last was killed
     assert all(len(job.facts) == 2 for job in runs.jobs[:-1]), ended.stderr[-6000:]
     return runs
