@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from videollama2.cli import data_check, data_scenes, data_shard
+from videollama2.cli import data_cache, data_check, data_scenes, data_shard
 from videollama2.cli.console import CANNOT, WRONG_USAGE, exit_codes, fail, note, write
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Make and check the records that training reads.", no_args_is_help=True)
 
+app.command("cache", epilog=data_cache.EXAMPLES)(data_cache.cache)
 app.command("check", epilog=data_check.EXAMPLES)(data_check.check)
 app.command("scenes", epilog=data_scenes.EXAMPLES)(data_scenes.scenes)
 app.command("shard", epilog=data_shard.EXAMPLES)(data_shard.shard)

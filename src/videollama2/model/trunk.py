@@ -139,6 +139,26 @@ class VideoLlama2Model(VideoLlama2PreTrainedModel):
         )
         return unflatten(features, 0, tuple(pixels.shape[:2]))
 
+    def join_frames(self, encoded: Features) -> Features:
+        """(items, T, patches, C) from `encode_frames` -> (items, tokens, D), as the connector does.
+
+        From a list of (T, patches, C) whose T differs comes a list of (tokens, D).
+        """
+        parameter = next(self.connector.parameters(), None)
+        if isinstance(encoded, Tensor):
+            return self.connector(encoded if parameter is None else encoded.to(parameter))
+        return _stack_if_equal(
+            [cast("Tensor", self.join_frames(clip[None]))[0] for clip in encoded]
+        )
+
+    def project_sounds(self, encoded: Features) -> Features:
+        """(items, tokens, C) from the audio tower, or a list -> (items, tokens, D), or a list."""
+        _, _, projector = self._audio_branch()
+        parameter = next(projector.parameters())
+        if isinstance(encoded, Tensor):
+            return projector(encoded.to(parameter))
+        return _stack_if_equal([projector(sound[None].to(parameter))[0] for sound in encoded])
+
     def get_video_features(self, pixel_values_videos: Features, **_: Any) -> Any:
         """(items, T, 3, H, W) -> `.pooler_output` (items, tokens, D).
 
@@ -225,6 +245,9 @@ class VideoLlama2Model(VideoLlama2PreTrainedModel):
         video_features: Features | None = None,
         image_features: Features | None = None,
         audio_features: Features | None = None,
+        encoded_videos: Features | None = None,
+        encoded_images: Tensor | None = None,
+        encoded_sounds: Features | None = None,
         use_cache: bool | None = None,
         **kwargs: Any,
     ) -> Any:
@@ -232,6 +255,9 @@ class VideoLlama2Model(VideoLlama2PreTrainedModel):
 
         `video_features`, `image_features`, `audio_features` are the outputs of `get_*_features`,
         given instead of pixels and filter banks so that a clip's encoders run once.
+        `encoded_videos` (items, T, patches, C), `encoded_images` (items, patches, C) and
+        `encoded_sounds` (items, tokens, C) are what frozen encoders made, before the connector
+        and the projector, which run here.
 
         Where `position_ids` (B, L) begin again within a row, and neither `attention_mask` nor
         `past_key_values` is given, the row holds several sequences that do not see each other.
@@ -244,6 +270,13 @@ class VideoLlama2Model(VideoLlama2PreTrainedModel):
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give exactly one of input_ids and inputs_embeds")
         if input_ids is not None:
+            if video_features is None and encoded_videos is not None:
+                video_features = self.join_frames(encoded_videos)
+            if image_features is None and encoded_images is not None:
+                frames = encoded_images[:, None].expand(-1, self.config.num_frames, -1, -1)
+                image_features = self.join_frames(frames)
+            if audio_features is None and encoded_sounds is not None:
+                audio_features = self.project_sounds(encoded_sounds)
             if video_features is None and pixel_values_videos is not None:
                 video_features = self.get_video_features(pixel_values_videos).pooler_output
             if image_features is None and pixel_values is not None:

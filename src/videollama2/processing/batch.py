@@ -121,7 +121,35 @@ def media_tensors(media: Sequence[LoadedMedia]) -> dict[str, Any]:
         tensors["pixel_values_videos"] = torch.stack(videos) if same else videos
     if sounds:
         tensors.update(pad_features(sounds))
+    _add_encoded(tensors, media)
     return tensors
+
+
+def _add_encoded(tensors: dict[str, Any], media: Sequence[LoadedMedia]) -> None:
+    """`encoded_videos`, `encoded_images`, `encoded_sounds`: what frozen encoders made before.
+
+    Raises:
+        ValueError: of one kind some items are encoded and some are not: their order would be lost.
+    """
+    pictures = {
+        kind: [
+            m.encoded_pictures for m in media if m.kind == kind and m.encoded_pictures is not None
+        ]
+        for kind in ("video", "image")
+    }
+    encoded: dict[str, list[torch.Tensor]] = {
+        "encoded_videos": pictures["video"],
+        "encoded_images": [image[0] for image in pictures["image"]],
+        "encoded_sounds": [m.encoded_sound for m in media if m.encoded_sound is not None],
+    }
+    beside = ("pixel_values_videos", "pixel_values", "input_features")
+    for (name, items), other in zip(encoded.items(), beside, strict=True):
+        if not items:
+            continue
+        if other in tensors:
+            raise ValueError(f"a batch holds both {name} and {other}")
+        same = len({item.shape for item in items}) == 1
+        tensors[name] = torch.stack(items) if same else items
 
 
 def token_type_ids(input_ids: torch.Tensor, token_ids: dict[str, int]) -> torch.Tensor:

@@ -63,9 +63,11 @@ class TokenCounter:
         runs: list[Run] = []
         if media.kind == "image":
             runs.append(("image", self.image()))
-        elif media.pixels is not None:
-            runs.append(("video", self.video(len(media.pixels))))
-        if media.features is not None:
+        elif media.frames is not None:
+            runs.append(("video", self.video(media.frames)))
+        if media.encoded_sound is not None:
+            runs.append(("audio", len(media.encoded_sound)))
+        elif media.features is not None:
             runs.append(("audio", self.audio(len(media.features))))
         return runs
 

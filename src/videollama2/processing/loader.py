@@ -66,6 +66,14 @@ class MediaLoader:
             return self._video(part)
         return self._image(part) if isinstance(part, ImageInput) else self._audio(part)
 
+    def load_soundtrack(self, part: VideoInput) -> torch.Tensor | None:
+        """Log mel energies (frames, mel bins) of a video's sound alone; None where none is heard.
+
+        Raises as `load` does.
+        """
+        source = open_source(part.source, limits=self.limits)
+        return self._soundtrack(part, source, source.name)[0]
+
     # --- pictures ---
 
     def _image(self, part: ImageInput) -> LoadedMedia:

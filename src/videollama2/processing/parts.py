@@ -74,13 +74,25 @@ class LoadedMedia:
     """A medium, read and turned into the encoders' inputs: load it once, ask about it often.
 
     `pixels`: (T, 3, H, W) of a video, (3, H, W) of an image. `features`: log mel energies
-    (frames, mel bins) of a sound or soundtrack; an audio-visual video has both.
+    (frames, mel bins) of a sound or soundtrack; an audio-visual video has both. Instead of either
+    there may be what a frozen encoder made of it: `encoded_pictures` (T, patches, C), an image's
+    with T = 1, and `encoded_sound` (tokens, C).
     """
 
     kind: Kind
     pixels: torch.Tensor | None
     features: torch.Tensor | None
     report: MediaReport
+    encoded_pictures: torch.Tensor | None = None
+    encoded_sound: torch.Tensor | None = None
+
+    @property
+    def frames(self) -> int | None:
+        """Frames of a video or image; None without pictures."""
+        if self.kind == "image":
+            return 1
+        pictures = self.pixels if self.encoded_pictures is None else self.encoded_pictures
+        return None if pictures is None else len(pictures)
 
 
 Part: TypeAlias = VideoInput | ImageInput | AudioInput | LoadedMedia

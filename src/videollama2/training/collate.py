@@ -16,6 +16,7 @@ from videollama2.media.errors import MediaError
 from videollama2.processing.batch import media_tensors, pad_rows
 from videollama2.processing.parts import LoadedMedia
 from videollama2.training.errors import RecordError
+from videollama2.training.features import FeatureStore
 from videollama2.training.labels import (
     IGNORED,
     ChatEncoder,
@@ -49,6 +50,7 @@ class RowMaker:
     """Everything that turns a record into a row.
 
     `max_text_tokens` counts a medium as one, as released; `max_tokens` counts all of its tokens.
+    `features` gives what frozen encoders made of media instead of reading them.
     """
 
     processor: Any
@@ -56,6 +58,7 @@ class RowMaker:
     form: LabelForm = "answers"
     max_text_tokens: int = 2048
     max_tokens: int | None = None
+    features: FeatureStore | None = None
 
     def make(self, record: Record) -> Row:
         """Read a record's media and label its text.
@@ -66,7 +69,8 @@ class RowMaker:
                 after cutting.
         """
         labelled = truncate(label(record, self.encoder, self.form), self.max_text_tokens)
-        media = [self.processor.load_media(medium) for medium in labelled.media]
+        load = self.processor.load_media if self.features is None else self.features.load
+        media = [load(medium) for medium in labelled.media]
         runs = [self.processor.counter.runs(medium) for medium in media]
         cut = expand(labelled, runs, self.encoder.token_ids, self.max_tokens)
         if all(learned == IGNORED for learned in cut.labels[1:]):

@@ -26,9 +26,9 @@ _NOT_TAUGHT = ("model.audio_tower.predictor.",)
 # The media without which a part has nothing to do in a batch.
 _FED_BY: dict[Part, tuple[str, ...]] = {
     "vision": ("pixel_values_videos", "pixel_values"),
-    "connector": ("pixel_values_videos", "pixel_values"),
+    "connector": ("pixel_values_videos", "pixel_values", "encoded_videos", "encoded_images"),
     "audio": ("input_features",),
-    "audio_projector": ("input_features",),
+    "audio_projector": ("input_features", "encoded_sounds"),
 }
 
 

@@ -71,6 +71,7 @@ class DataSection(Section):
     released; `max_tokens` counts all of them. `packing` lays a device's records end to end in rows
     of at most `pack_tokens` tokens (None: in one) instead of padding each; a record that is longer
     has a row of its own. `expected_records` is for dry runs without data.
+    `features` is a folder of `videollama2 data cache`, used instead of running frozen encoders.
     `shard_cache` is where shards from elsewhere are kept (None: the user's cache folder);
     `allow_private_hosts` lets media and shards come from hosts of a local network.
     """
@@ -89,6 +90,7 @@ class DataSection(Section):
     workers: Annotated[int, Field(ge=0)] = 4
     expected_records: Positive | None = None
     shard_cache: str | None = None
+    features: str | None = None
     allow_private_hosts: bool = False
 
 

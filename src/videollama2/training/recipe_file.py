@@ -27,6 +27,7 @@ _FREE = (
     "data.packing",
     "data.pack_tokens",
     "data.shard_cache",
+    "data.features",
 )
 
 

@@ -13,7 +13,7 @@ import signal
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,6 +29,7 @@ from videollama2.training.checkpoint import checkpoints, find, load_trained, pro
 from videollama2.training.collate import Collator, RecordDataset, RowMaker, pad_id_of
 from videollama2.training.data import Lists, read_lists
 from videollama2.training.errors import TrainingError
+from videollama2.training.features import FeatureStore, check_settings, settings_of
 from videollama2.training.labels import ChatEncoder
 from videollama2.training.metrics import Metrics
 from videollama2.training.packing import Packing
@@ -152,7 +153,8 @@ def _trainer(
     skipped: SkippedList,
     progress: bool,
 ) -> Any:
-    model, processor = _load(recipe)
+    model, processor = load_for_training(recipe)
+    features = _features(recipe, model, processor)
     share_out(model, recipe.parallel)
     encoder = ChatEncoder(processor, system_text=recipe.data.system_text)
     makers = [
@@ -162,6 +164,7 @@ def _trainer(
             file.labels or recipe.data.labels,
             recipe.data.max_text_tokens,
             recipe.data.max_tokens,
+            features,
         )
         for file in recipe.data.files
     ]
@@ -185,11 +188,34 @@ def _trainer(
     return trainer
 
 
-def _load(recipe: Recipe) -> tuple[Any, Any]:
-    """The model with what trains in float32, and its processor."""
+def trained_parts(recipe: Recipe) -> set[str]:
+    """The parts that change while the recipe runs."""
+    adapted = recipe.adapter.parts if recipe.adapter is not None else ()
+    return {*recipe.train.rates(), *adapted}
+
+
+def _features(recipe: Recipe, model: Any, processor: Any) -> FeatureStore | None:
+    """Stored outputs of encoders, where the recipe says so."""
+    if recipe.data.features is None:
+        return None
+    folder = Path(recipe.data.features)
+    now = settings_of(model, processor, trained_parts(recipe))
+    return FeatureStore(folder, processor, check_settings(folder, now, exact=False))
+
+
+def load_for_training(recipe: Recipe) -> tuple[Any, Any]:
+    """The model with what trains in float32, and its processor.
+
+    Raises:
+        CheckpointError: it cannot be read.
+        TrainingError: it lacks a part that is to train.
+    """
     section = recipe.model
     start = resolve(str(section.start))
     processor: Any = load_processor(start)
+    processor.limits = replace(
+        processor.limits, allow_private_hosts=recipe.data.allow_private_hosts
+    )
     half = uses_bfloat16(recipe)
     model: Any = load_model(start, dtype=torch.bfloat16 if half else torch.float32)
     model.config.num_frames = section.num_frames
