@@ -288,7 +288,7 @@ def _export(trainer: Any, recipe: Recipe, folder: Path) -> None:
     """The model as `from_pretrained` takes it, adapters merged; there whole or not at all."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     if is_shared_out(model):  # no process has it whole: the last checkpoint has
-        model, _ = _load(recipe)
+        model, _ = load_for_training(recipe)
         load_trained(model, checkpoints(folder)[-1])
     if recipe.adapter is not None:
         staged = _staged(folder / ADAPTER)
