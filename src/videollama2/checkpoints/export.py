@@ -16,6 +16,7 @@ from videollama2.checkpoints.layouts import RELEASED_KEY, downgrade_config, is_k
 from videollama2.checkpoints.load import empty_model, fit_model, model_config
 from videollama2.checkpoints.names import canonical, to_released
 from videollama2.checkpoints.processor import PROCESSOR_CONFIG, load_processor
+from videollama2.checkpoints.small_layouts import write_small
 from videollama2.checkpoints.token_ids import has_tokenizer
 from videollama2.checkpoints.towers import find_tower, last_name
 from videollama2.checkpoints.weights import StoredTensor, open_weights
@@ -30,6 +31,7 @@ from videollama2.checkpoints.writing import (
 )
 
 Target = Literal["native", "released"]
+Layout = Literal["full", "base", "lora", "audio"]
 
 # Small files that travel along unchanged: tokenizer, generation defaults, licence, card.
 _COMPANIONS = (".json", ".model", ".txt", ".jinja", ".md")
@@ -42,9 +44,13 @@ def convert(
     to: Target = "native",
     max_shard_size: int | str = "5GB",
     *,
+    layout: Layout = "full",
     elsewhere: Elsewhere | None = None,
 ) -> Path:
-    """Write a checkpoint of any layout as ours ("native") or as a full released one.
+    """Write a checkpoint of any layout as ours ("native") or as a released one.
+
+    Of the released ones "full" holds the whole model; `small_layouts` says what "base", "lora" and
+    "audio" hold. These name where the rest lies: `elsewhere` says it where the checkpoint cannot.
 
     Tensors keep their bits and dtypes, so that converting there and back gives the same
     checkpoint; adapters are merged. What no parameter of ours takes but belongs to the released
@@ -57,19 +63,26 @@ def convert(
     """
     if to not in ("native", "released"):
         raise CheckpointError(to, "is no layout", "Choose native or released")
+    if layout != "full" and to != "released":
+        raise CheckpointError(layout, "is a released layout", "Say --to released")
     shard_bytes = parse_size(max_shard_size)
     target = Path(dst)
     check_new_folder(target)
-    gathered = gather(os.fspath(src), elsewhere)
+    named_alone = layout == "lora"  # an adapter is read upon what it was trained on
+    gathered = gather(os.fspath(src), None if named_alone else elsewhere)
     fitted = fit_model(empty_model(model_config(gathered)), gathered)
     with written_whole(target) as folder:
         _copy_companions(gathered.folder, folder)
         if to == "native":
             _write_native(folder, gathered, fitted, shard_bytes)
             _write_processor(folder)
-        else:
-            (folder / PROCESSOR_CONFIG).unlink(missing_ok=True)
+            return target
+        (folder / PROCESSOR_CONFIG).unlink(missing_ok=True)
+        if layout == "full":
             _write_released(folder, gathered, shard_bytes)
+        else:
+            flat = write_small(folder, gathered, layout, elsewhere or Elsewhere())
+            _write_encoder_configs(folder, gathered, flat)
     return target
 
 

@@ -7,7 +7,12 @@ from typing import Any
 
 from videollama2.checkpoints.beats_file import beats_config_of, find_beats_file, read_beats_cfg
 from videollama2.checkpoints.errors import CheckpointError
-from videollama2.checkpoints.layouts import is_known_tower, is_released, upgrade_config
+from videollama2.checkpoints.layouts import (
+    RELEASED_KEY,
+    is_known_tower,
+    is_released,
+    upgrade_config,
+)
 from videollama2.checkpoints.locate import (
     NON_LORA,
     HubOptions,
@@ -29,7 +34,9 @@ Tensors = dict[str, StoredTensor]
 UNUSED_FILE = "unused.safetensors"  # beside a native model: what only the way back needs
 
 _VISION = "model.vision_tower."
+_CONNECTOR = "model.connector."
 _AUDIO = "model.audio_tower."
+_AUDIO_PROJECTOR = "model.audio_projector."
 # The other half of a whole CLIP or SigLIP checkpoint.
 _NOT_VISION = ("text_model.", "text_projection.", "visual_projection.", "logit_scale", "logit_bias")
 
@@ -187,8 +194,15 @@ def _collect(
         above = Elsewhere(hub=places.parts_hub)
         base_config = read_config(base) if (base / "config.json").is_file() else {}
         _collect(base, base_config, above, tensors, changes, (*seen, folder))
+        if layout == "base" and not raw.get("mm_audio_tower"):
+            _drop(tensors, _AUDIO)
+            _drop(tensors, _AUDIO_PROJECTOR)
     for path in component_files(folder):
-        tensors.update(component_tensors(path))
+        part = component_tensors(path)
+        for prefix in (_CONNECTOR, _AUDIO, _AUDIO_PROJECTOR):
+            if any(name.startswith(prefix) for name in part):
+                _drop(tensors, prefix)  # the one below may be of another kind
+        tensors.update(part)
     own = open_folder(folder)
     tensors.update(language_model_tensors(own) if layout == "language_model" else _released(own))
     if (folder / NON_LORA).is_file():
@@ -250,7 +264,8 @@ def _add_towers(
 ) -> None:
     """Take encoders from elsewhere where the checkpoint has none, or the caller says so."""
     if places.vision_tower is not None or not _has(tensors, _VISION):
-        name = str(places.vision_tower or raw.get("mm_vision_tower", ""))
+        named = raw.get("mm_vision_tower") or native.get(RELEASED_KEY, {}).get("mm_vision_tower")
+        name = str(places.vision_tower or named or "")
         _drop(tensors, _VISION)
         tensors.update(tower_tensors(_tower_folder(name, folder, places)))
     if native.get("audio_config") and (places.audio_tower is not None or not _has(tensors, _AUDIO)):
@@ -269,6 +284,10 @@ def _drop(tensors: Tensors, prefix: str) -> None:
 
 
 def _tower_folder(name: str, folder: Path, places: Elsewhere) -> Path:
+    if not name:
+        raise CheckpointError(
+            folder, "neither holds nor names a vision tower", "Pass vision_tower=FOLDER_OR_HUB_ID"
+        )
     try:
         return find_folder(name, places.parts_hub, near=folder)
     except CheckpointError as error:
@@ -285,6 +304,8 @@ def tower_tensors(folder: Path) -> Tensors:
     Raises:
         CheckpointError: it holds none.
     """
+    if layout_of(folder) == "native":
+        return {n: part for n, part in _native_tensors(folder).items() if n.startswith(_VISION)}
     tensors = {
         canonical(_VISION + name): part
         for name, part in open_folder(folder).items()

@@ -20,6 +20,7 @@ from videollama2.checkpoints.gather import (
     tower_tensors,
 )
 from videollama2.checkpoints.language_models import LANGUAGE_MODELS
+from videollama2.checkpoints.layouts import NATIVE_KEY
 from videollama2.checkpoints.locate import HubOptions, component_files, find_folder, layout_of
 from videollama2.checkpoints.lora import LowRank
 from videollama2.checkpoints.shards import open_folder
@@ -151,7 +152,10 @@ def find_projector(part: str, name: str, hub: HubOptions) -> FoundPart:
     mine = {n: t for n, t in tensors.items() if n.startswith(PREFIXES[part])}
     if not mine:
         raise CheckpointError(folder, f"has no {part}", "Download its .bin files again")
-    if part == "connector":
+    native = flat.get(NATIVE_KEY)
+    if part == "connector" and isinstance(native, Mapping):
+        config: dict[str, Any] = dict(native["connector_config"])  # pyright: ignore[reportUnknownArgumentType]
+    elif part == "connector":
         widths = {"vision_hidden_size": "mm_hidden_size", "hidden_size": "hidden_size"}
         config = {ours: int(flat[theirs]) for ours, theirs in widths.items() if theirs in flat}
         config |= {"connector_type": str(flat.get("mm_projector_type", "linear"))}

@@ -43,15 +43,19 @@ class NamedTensor:
         """Size in the new file, in bytes."""
         return prod(self.stored.shape) * self.dtype.itemsize
 
+    def read(self) -> torch.Tensor:
+        """The tensor as it is to be, in memory of its own."""
+        value = self.stored.read()
+        if self.change is not None:
+            value = self.change.added_to(value)
+        return value.to(self.dtype).contiguous()
+
     def chunks(self) -> Iterator[memoryview]:
         """The tensor's bytes, in parts of a few megabytes where they stay as they are."""
         if self.change is None and self.dtype == self.stored.dtype:
             yield from self.stored.chunks()
-            return
-        value = self.stored.read()
-        if self.change is not None:
-            value = self.change.added_to(value)
-        yield raw_bytes(value.to(self.dtype).contiguous())
+        else:
+            yield raw_bytes(self.read())
 
 
 def check_new_folder(target: Path) -> None:

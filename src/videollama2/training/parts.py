@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from videollama2.checkpoints.parts import ORIGINS
 from videollama2.training.errors import TrainingError
 from videollama2.training.recipe import PARTS, Part, Recipe
 
@@ -74,6 +75,14 @@ def choose(model: nn.Module, recipe: Recipe) -> None:
         if ADAPTER in name:
             continue
         parameter.requires_grad_(part_of(name) in rates and not name.startswith(_NOT_TAUGHT))
+
+
+def forget_origins(model: Any, recipe: Recipe) -> None:
+    """A part that trained is no longer what lies where it came from; the config says so."""
+    origins: dict[str, str] | None = getattr(model.config, ORIGINS, None)
+    trained = {*recipe.train.rates(), *(recipe.adapter.parts if recipe.adapter else ())}
+    if origins:
+        setattr(model.config, ORIGINS, {p: o for p, o in origins.items() if p not in trained})
 
 
 def rest_frozen_encoders(model: Any) -> None:

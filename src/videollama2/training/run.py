@@ -41,7 +41,7 @@ from videollama2.training.parallel import (
     on_cpu,
     share_out,
 )
-from videollama2.training.parts import choose
+from videollama2.training.parts import choose, forget_origins
 from videollama2.training.recipe import Recipe
 from videollama2.training.recipe_file import differences, dump_recipe, load_recipe
 from videollama2.training.skipped import SkippedList, replace_text
@@ -297,6 +297,7 @@ def _export(trainer: Any, recipe: Recipe, folder: Path) -> None:
         shutil.rmtree(folder / ADAPTER, ignore_errors=True)
         staged.rename(folder / ADAPTER)
         merge_adapters(model)
+    forget_origins(model, recipe)
     staged = _staged(folder / MODEL)
     model.to(model.config.dtype or torch.float32).save_pretrained(staged)
     trainer.processor.save_pretrained(staged)
