@@ -254,7 +254,8 @@ def test_two_processes(tiny_folder: Path, tmp_path: Path) -> None:
     ]
     outputs = [process.communicate(timeout=250) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
-    assert outputs[1][0] == ""
+    assert outputs[1] == ("", "")
+    assert "[transformers]" not in outputs[0][1]
     assert "MVBench\taccuracy\t" in outputs[0][0]
     counts = [
         len(lines_of(tmp_path / "two" / "mvbench" / f"replies-{rank}.jsonl")) for rank in range(2)

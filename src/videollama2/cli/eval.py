@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from videollama2.cli import options
-from videollama2.cli.console import CANNOT, WRONG_USAGE, exit_codes, fail, note, write
+from videollama2.cli.console import (
+    CANNOT,
+    WRONG_USAGE,
+    exit_codes,
+    fail,
+    note,
+    settle_output,
+    write,
+)
 
 if TYPE_CHECKING:
     from videollama2.evaluation.answering import Answerer
@@ -224,6 +232,7 @@ def _run(
     make: Callable[[Place], Answerer],
     scoring: ScoringOption,
 ) -> None:
+    settle_output()
     from videollama2.evaluation.local import LocalModel
     from videollama2.evaluation.session import Session
     from videollama2.evaluation.sharding import Place

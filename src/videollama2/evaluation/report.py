@@ -128,7 +128,7 @@ def remarks(entry: Entry) -> list[str]:
         )
     if entry.task.note:
         lines.append(entry.task.note)
-    lines.append("Intervals: 95 %, bootstrap over videos.")
+    lines.append("Intervals: 95 %, bootstrap over clips.")
     return lines
 
 
@@ -173,7 +173,8 @@ def as_markdown(entries: Sequence[Entry]) -> str:
     parts = ["# Evaluation\n", _table(HEADER, [row for one in entries for row in main_rows(one)])]
     for entry in entries:
         parts.append(f"\n## {entry.task.title}\n")
-        parts += [f"- {line}" for line in (*remarks(entry), *published_lines(entry))]
+        lines = (*remarks(entry), *published_lines(entry))
+        parts += [f"- {' '.join(line.split())}" for line in lines]
         rows = group_rows(entry)
         if rows:
             parts += ["", _table(("kind", "group", "metric", "released", "strict", "n"), rows)]
