@@ -24,9 +24,10 @@ from videollama2.training.collate import COUNTED, SKIPPED, Collator, Row, RowMak
 from videollama2.training.errors import TrainingError
 from videollama2.training.labels import IGNORED, ChatEncoder
 from videollama2.training.packing import Packing, check_separate
+from videollama2.training.parts import recompute_layers
 from videollama2.training.recipe_file import load_recipe
 from videollama2.training.records import record_from
-from videollama2.training.run import recompute_layers, train
+from videollama2.training.run import train
 
 KINDS = {".mp4": "video", ".wav": "audio", ".png": "image"}
 # Seen and heard, a picture, words, a sound, seen alone, words of one token.

@@ -68,10 +68,8 @@ def _train(recipe: Recipe) -> None:
     from videollama2.training.parallel import end, is_first_process
     from videollama2.training.run import train
 
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
     spoken = logging.getLogger("videollama2.training")
-    spoken.addHandler(handler)
+    spoken.handlers = [_Notes()]
     spoken.setLevel(logging.INFO)
     outcome = train(recipe, progress=sys.stderr.isatty())
     end()
@@ -79,6 +77,13 @@ def _train(recipe: Recipe) -> None:
         raise typer.Exit(TERMINATED)
     if is_first_process():
         write(f"{outcome.model}\n")
+
+
+class _Notes(logging.Handler):
+    """The library's log on stderr, as it is now: a progress bar may stand in between."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        note(record.getMessage())
 
 
 def _plan(recipe: Recipe) -> None:

@@ -126,7 +126,7 @@ class Collator:
         """Rows and left-out records of one batch."""
         rows = [item for item in items if isinstance(item, Row)]
         skipped = tuple(item for item in items if isinstance(item, Skipped))
-        counted = len(rows), sum(len(row.ids) for row in rows)
+        lengths = tuple(len(row.ids) for row in rows)
         rows = rows or [Row([self.pad_id] * 2, [IGNORED] * 2, ())]
         if self.packing is None:
             layout = [[row] for row in rows]
@@ -148,7 +148,7 @@ class Collator:
             "labels": _labels(layout, length),
             **media_tensors([one for pack in layout for row in pack for one in row.media]),
             SKIPPED: skipped,
-            COUNTED: Counted(*counted, input_ids.numel()),
+            COUNTED: Counted(lengths, input_ids.numel()),
         }
 
 

@@ -96,6 +96,13 @@ def rest_frozen_encoders(model: Any) -> None:
             encoder.eval()
 
 
+def recompute_layers(model: Any) -> None:
+    """Layers are run again on the way back instead of keeping what they made."""
+    enable = getattr(model, "activation_checkpointing_enable", None)  # its name from 5.22 on
+    enable = enable or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
+
+
 def optimizer_groups(
     model: nn.Module, recipe: Recipe, decays: Iterable[str]
 ) -> list[dict[str, Any]]:

@@ -13,6 +13,8 @@ Values = Literal["paper", "released"]
 Part = Literal["vision", "connector", "audio", "audio_projector", "language_model"]
 PARTS: tuple[Part, ...] = ("vision", "connector", "audio", "audio_projector", "language_model")
 
+Tracker = Literal["tensorboard", "trackio", "wandb"]
+
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -56,6 +58,12 @@ class DataFile(Section):
 
 def _as_file(value: Any) -> Any:
     return {"path": value} if isinstance(value, str) else value
+
+
+def _as_list(value: Any) -> Any:
+    if isinstance(value, str):
+        return (value,)
+    return tuple(cast("list[Any]", value)) if isinstance(value, list) else value
 
 
 def _as_files(value: Any) -> Any:
@@ -177,12 +185,19 @@ class ParallelSection(Section):
 
 
 class RunSection(Section):
-    """Where the run's files go, and how often: steps between checkpoints, checkpoints kept."""
+    """Where the run's files go, and how often: steps between checkpoints, checkpoints kept.
+
+    `speak_every` is in seconds, where there is no terminal to show a bar on. `peak_flops` is what
+    a device does at most in a second, for the MFU of one that is not known here.
+    """
 
     folder: str
     save_every: Positive = 500
     keep: Positive = 3
     log_every: Positive = 1
+    speak_every: Annotated[float, Field(ge=0)] = 30.0
+    report_to: Annotated[tuple[Tracker, ...], BeforeValidator(_as_list)] = ()
+    peak_flops: Annotated[float, Field(gt=0)] | None = None
 
 
 class Recipe(Section):

@@ -1,7 +1,8 @@
 """One run from a recipe: begun, gone on with, or finished already; its folder holds everything.
 
-`recipe.yaml` as resolved, `metrics.jsonl`, `skipped.jsonl`, `checkpoint-N/`, and `model/` at the
-end, which `from_pretrained` takes; where adapters trained, they are in `adapter/`, not merged.
+`recipe.yaml` as resolved, `metrics.jsonl` and its picture `loss.svg`, `skipped.jsonl`,
+`checkpoint-N/`, and `model/` at the end, which `from_pretrained` takes; where adapters trained,
+they are in `adapter/`, not merged.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from videollama2.training.collate import Collator, RecordDataset, RowMaker, pad_
 from videollama2.training.data import Lists, read_lists
 from videollama2.training.errors import TrainingError
 from videollama2.training.features import FeatureStore, check_settings, settings_of
+from videollama2.training.flops import peak_flops
 from videollama2.training.labels import ChatEncoder
 from videollama2.training.metrics import Metrics
 from videollama2.training.packing import Packing
@@ -41,14 +43,17 @@ from videollama2.training.parallel import (
     on_cpu,
     share_out,
 )
-from videollama2.training.parts import choose, forget_origins
+from videollama2.training.parts import choose, forget_origins, recompute_layers
+from videollama2.training.picture import draw_losses
+from videollama2.training.progress import Progress
 from videollama2.training.recipe import Recipe
 from videollama2.training.recipe_file import differences, dump_recipe, load_recipe
 from videollama2.training.skipped import SkippedList, replace_text
+from videollama2.training.tracking import check_trackers, tracker_callbacks
 from videollama2.training.trainer import StageTrainer, StopWhenAsked
 
 log = logging.getLogger("videollama2.training")
-RECIPE, MODEL, ADAPTER = "recipe.yaml", "model", "adapter"
+RECIPE, METRICS, MODEL, ADAPTER = "recipe.yaml", "metrics.jsonl", "model", "adapter"
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,8 @@ def train(recipe: Recipe, *, progress: bool = False) -> Outcome:
     """Train, or go on with a run that was stopped, from its last whole checkpoint.
 
     What can be wrong with the recipe and the data is said before any weight is read. On SIGTERM
-    the run is saved after the step at hand and ends without a model.
+    the run is saved after the step at hand and ends without a model. `progress` shows a bar on
+    stderr; without it, a line is logged now and then.
 
     Raises:
         TrainingError: a setting, a record or the run's folder is not as it should be.
@@ -91,15 +97,19 @@ def train(recipe: Recipe, *, progress: bool = False) -> Outcome:
             "%s is of a run in %d processes, now there are %d: the records come in the same "
             "order, dropout draws anew", found.folder, processes_of(found.folder), devices(),
         )  # fmt: skip
-    metrics = Metrics(folder / "metrics.jsonl")
+    metrics = Metrics(
+        folder / METRICS,
+        peak_flops=recipe.run.peak_flops or peak_flops(uses_bfloat16(recipe)),
+    )
     skipped = SkippedList(
         folder / "skipped.jsonl", recipe.data.max_skipped, steps * recipe.batch.total
     )
     if is_first_process():
         metrics.restart(found.step)
         skipped.restart(found.step * recipe.batch.total)
-    trainer = _trainer(recipe, lists, steps, metrics, skipped, progress)
-    with _stopped_by_sigterm(trainer.stopper):
+    watchers = _watchers(recipe, found.step, progress)
+    trainer = _trainer(recipe, lists, steps, metrics, skipped, watchers)
+    with _stopped_by_sigterm(trainer.stopper), _watched(recipe, watchers[0]):
         trainer.train(resume_from_checkpoint=str(found.folder) if found.folder else None)
     step = int(trainer.state.global_step)
     if step < steps:
@@ -134,6 +144,7 @@ def _check(recipe: Recipe) -> Lists:
         raise TrainingError(f"model.start {start}: no such folder")
     if recipe.adapter is not None:
         check_installed()
+    check_trackers(recipe)
     before = Path(recipe.run.folder) / RECIPE
     if before.is_file():
         changed = differences(load_recipe(str(before)), recipe)
@@ -151,7 +162,7 @@ def _trainer(
     steps: int,
     metrics: Metrics,
     skipped: SkippedList,
-    progress: bool,
+    watchers: list[Any],
 ) -> Any:
     model, processor = load_for_training(recipe)
     features = _features(recipe, model, processor)
@@ -173,7 +184,7 @@ def _trainer(
     trainer = StageTrainer(
         recipe,
         model,
-        _arguments(recipe, steps, progress),
+        _arguments(recipe, steps),
         skipped=skipped,
         metrics=metrics,
         epoch_length=lists.mixture.epoch_length,
@@ -182,7 +193,7 @@ def _trainer(
             pad_id_of(processor.tokenizer),
             Packing(recipe.data.pack_tokens) if recipe.data.packing else None,
         ),
-        callbacks=[stopper],
+        callbacks=[stopper, *watchers],
     )
     trainer.stopper, trainer.processor = stopper, processor
     return trainer
@@ -239,14 +250,7 @@ def load_for_training(recipe: Recipe) -> tuple[Any, Any]:
     return model, processor
 
 
-def recompute_layers(model: Any) -> None:
-    """Layers are run again on the way back instead of keeping what they made."""
-    enable = getattr(model, "activation_checkpointing_enable", None)  # its name from 5.22 on
-    enable = enable or model.gradient_checkpointing_enable
-    enable({"use_reentrant": False})
-
-
-def _arguments(recipe: Recipe, steps: int, progress: bool) -> TrainingArguments:
+def _arguments(recipe: Recipe, steps: int) -> TrainingArguments:
     optimizer = recipe.optimizer
     rates = [*recipe.train.rates().values()]
     if recipe.adapter is not None:
@@ -277,8 +281,10 @@ def _arguments(recipe: Recipe, steps: int, progress: bool) -> TrainingArguments:
         ddp_find_unused_parameters=False,  # what a batch leaves out gets zeros
         ddp_broadcast_buffers=False,  # none of them changes
         use_cpu=on_cpu(),
-        report_to="none",
-        disable_tqdm=not progress,
+        report_to="none",  # the trackers come with the other callbacks
+        run_name=Path(recipe.run.folder).name,
+        project="videollama2",
+        disable_tqdm=True,
     )
     arguments._n_gpu = min(arguments.n_gpu, 1)  # pyright: ignore[reportPrivateUsage]  (never DataParallel)
     return arguments
@@ -310,6 +316,23 @@ def _staged(folder: Path) -> Path:
     staged = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(staged, ignore_errors=True)
     return staged
+
+
+def _watchers(recipe: Recipe, step: int, terminal: bool) -> list[Any]:
+    """Who shows the metrics: the progress first, then the recipe's trackers."""
+    shown = Progress(terminal=terminal, every_seconds=recipe.run.speak_every)
+    return [shown, *(tracker_callbacks(recipe, step) if is_first_process() else ())]
+
+
+@contextmanager
+def _watched(recipe: Recipe, progress: Any) -> Generator[None]:
+    """However what is inside ends, the bar is taken away and the losses are drawn."""
+    try:
+        yield
+    finally:
+        progress.close()
+        if is_first_process():
+            draw_losses(Path(recipe.run.folder) / METRICS, f"{recipe.stage}: {recipe.run.folder}")
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_N
 from videollama2.model.model import learned_positions
 from videollama2.training.checkpoint import load_trained, publish, save_trained, staging
 from videollama2.training.collate import COUNTED, SKIPPED
+from videollama2.training.flops import StepFlops, sizes_of
 from videollama2.training.metrics import Metrics
 from videollama2.training.packing import check_separate
 from videollama2.training.parallel import (
@@ -86,6 +87,7 @@ class StageTrainer(_Base):
         self.epoch_length = epoch_length
         self._rates: dict[str, float] = {}  # of the step at hand
         zeros_for_what_is_left_out(model)
+        self._flops = StepFlops(model)
         parent: Any = super()
         parent.__init__(model=model, args=arguments, **others)
         if is_shared_out(model):
@@ -105,6 +107,7 @@ class StageTrainer(_Base):
         self, epoch_iterator: Iterator[Any], num_batches: int, device: Any
     ) -> tuple[list[Any], Any]:
         """One step's batches, with the records that were left out taken off and noted."""
+        self.metrics.step_begins()
         parent: Any = super()
         everyones: list[Skipped] = []
         batches, items = parent.get_batch_samples(epoch_iterator, num_batches, device)
@@ -122,6 +125,8 @@ class StageTrainer(_Base):
             f"learning_rate/{group['name']}": float(group["lr"])
             for group in self.optimizer.param_groups
         }
+        for batch, one in zip(batches, counted, strict=True):
+            self.metrics.worked(self._flops.step(sizes_of(batch, one.lengths)))
         return batches, items if items is None else items.clamp(min=1)
 
     # --- loss ---
@@ -207,9 +212,14 @@ class StageTrainer(_Base):
         step = int(self.state.global_step)
         self.state.epoch = step * self.recipe.batch.total / self.epoch_length
         parent: Any = super()
+        if "loss" not in logs:
+            parent.log(logs, start_time)
+            return
+        speed = self.metrics.speed(int(self.state.max_steps) - step)
+        logs |= {**self._rates, "skipped": self.skipped_list.count, **speed}
         parent.log(logs, start_time)
-        if self.is_world_process_zero() and "loss" in logs:
-            self.metrics.note(step=step, **logs, **self._rates, skipped=self.skipped_list.count)
+        if self.is_world_process_zero():
+            self.metrics.note(step=step, **logs)
 
 
 def _leave_as_it_is(accelerator: Any) -> None:
