@@ -125,6 +125,26 @@ def test_the_result_answers(tmp_path: Path, media_folder: Path, settings: Settin
     assert str(answer).startswith("It is 0.")
 
 
+def test_other_settings_are_refused_once_a_run_has_begun(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start that failed before its first step leaves its folder free for corrected settings."""
+    first = load_recipe("video_finetune", settings(tmp_path, *FAST))
+    other = load_recipe("video_finetune", settings(tmp_path, *FAST, "seed=7"))
+    with monkeypatch.context() as patched:
+        patched.setattr("videollama2.training.run.load_model", _cannot_load)
+        with pytest.raises(OSError, match="no space"):
+            train(first)
+    assert (tmp_path / "recipe.yaml").is_file()
+    train(other)
+    with pytest.raises(TrainingError, match=r"other settings .*seed"):
+        train(first)
+
+
+def _cannot_load(*_: object, **__: object) -> None:
+    raise OSError("no space")
+
+
 def test_too_many_unreadable(tmp_path: Path, media_folder: Path, settings: Settings) -> None:
     rows = [
         {"id": n, "video": name, "conversations": [

@@ -129,6 +129,13 @@ def uses_bfloat16(recipe: Recipe) -> bool:
     return precision == "bfloat16"
 
 
+def _has_begun(folder: Path) -> bool:
+    """Whether a run has anything to lose: one that failed before its first step has not."""
+    metrics = folder / METRICS
+    has_steps = metrics.is_file() and metrics.stat().st_size > 0
+    return has_steps or bool(checkpoints(folder)) or (folder / MODEL).is_dir()
+
+
 def _check(recipe: Recipe) -> Lists:
     recipe.check()
     recipe.batch.accumulation(devices())
@@ -146,7 +153,7 @@ def _check(recipe: Recipe) -> Lists:
         check_installed()
     check_trackers(recipe)
     before = Path(recipe.run.folder) / RECIPE
-    if before.is_file():
+    if before.is_file() and _has_begun(before.parent):
         changed = differences(load_recipe(str(before)), recipe)
         if changed:
             raise TrainingError(
