@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # Large blocks stay with the process: handing them back and forth costs a quarter of a CPU's time.
 STARTER_MEMORY := MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_MMAP_THRESHOLD_=100000000000
 
-.PHONY: help install demo test check format starter starter-report starter-clips docs bench clean
+.PHONY: help install demo test test-mixins check format starter starter-report starter-clips docs bench clean
 .DEFAULT_GOAL := help
 
 help:  ## list what can be made
@@ -27,6 +27,10 @@ demo: $(STAMP)  ## ask the bundled starter about an example clip
 
 test: $(STAMP)  ## install and pass the tests
 	$(BIN)/python -m pytest
+
+test-mixins: $(STAMP)  ## transformers' own tests of a model and a processor, fetched with pip
+	$(BIN)/python scripts/fetch_transformers_tests.py --out .transformers-tests
+	$(BIN)/python -m pytest tests/mixins --transformers-tests .transformers-tests
 
 check: $(STAMP)  ## ruff and pyright strict
 	$(BIN)/ruff check src tests examples scripts
@@ -56,4 +60,4 @@ format: $(STAMP)  ## let ruff arrange and mend what it can
 	$(BIN)/ruff format src tests examples scripts
 
 clean:  ## remove what was built
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) .transformers-tests build dist .pytest_cache .ruff_cache

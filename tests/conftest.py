@@ -26,6 +26,7 @@ else:
     settings.load_profile("patient")
 
 OWN_RECORDING = Path(__file__).parent / "recorded"
+MIXINS = Path(__file__).parent / "mixins"
 _UNPACKED = pytest.StashKey[Path]()
 _TEMPORARY = pytest.StashKey[Path]()
 
@@ -44,6 +45,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         help="folder of the clips that the recording was made of; without it they are left out",
     )
+    parser.getgroup("transformers' own tests").addoption(
+        "--transformers-tests",
+        metavar="DIR",
+        default=None,
+        help="folder that scripts/fetch_transformers_tests.py filled; without it tests/mixins is "
+        "not collected",
+    )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """`tests/mixins` needs tests that are not ours: it runs where it is told where they are."""
+    if collection_path == MIXINS and config.getoption("--transformers-tests") is None:
+        return True
+    return None
 
 
 def recorded_root(config: pytest.Config) -> Path:

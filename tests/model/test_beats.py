@@ -88,7 +88,9 @@ def test_attention_as_the_released_code_writes_it() -> None:
     factor = gate[..., :1] * (gate[..., 1:] * attention.grep_a - 1) + 2
     weights = (scores + factor * bias).softmax(-1)
     expected = attention.out_proj((weights @ value).transpose(1, 2).reshape(2, 11, 24))
-    torch.testing.assert_close(attention(x, bias, None), expected, atol=1e-5, rtol=1e-5)
+    for fused in (True, False):
+        heard, _ = attention(x, bias, None, fused)
+        torch.testing.assert_close(heard, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_position_buckets_against_transformers() -> None:

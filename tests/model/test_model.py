@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from rows import padded, row
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
 from videollama2 import VideoLlama2Config, VideoLlama2ForConditionalGeneration
 from videollama2.model.fusion import MediaTokenMismatchError
 from videollama2.model.model import learned_positions
-from videollama2.model.tokens import num_audio_tokens, num_image_tokens, num_video_tokens
+from videollama2.model.tokens import num_audio_tokens, num_video_tokens
 
 TEXT = {
     "hidden_size": 32,
@@ -43,33 +44,6 @@ FAMILIES: dict[str, dict[str, Any]] = {
 def model(tiny_model: VideoLlama2ForConditionalGeneration) -> VideoLlama2ForConditionalGeneration:
     tiny_model.zero_grad(set_to_none=True)
     return tiny_model.eval()
-
-
-def row(config: VideoLlama2Config, *parts: str | int) -> list[int]:
-    """Ids of a row: "video", "image", "audio" become runs, numbers stay."""
-    counts = {
-        "video": num_video_tokens(config, 8),
-        "image": num_image_tokens(config),
-        "audio": num_audio_tokens(config.audio_config, 98),
-    }
-    ids: list[int] = []
-    for part in parts:
-        if isinstance(part, str):
-            ids += [getattr(config, f"{part}_token_id")] * counts[part]
-        else:
-            ids.append(part)
-    return ids
-
-
-def padded(rows: list[list[int]]) -> dict[str, torch.Tensor]:
-    longest = max(map(len, rows))
-    ids = torch.tensor([[0] * (longest - len(r)) + r for r in rows])
-    mask = torch.tensor([[0] * (longest - len(r)) + [1] * len(r) for r in rows])
-    return {
-        "input_ids": ids,
-        "attention_mask": mask,
-        "position_ids": (mask.cumsum(1) - 1).clamp(min=0),
-    }
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from videollama2.checkpoints.modules import tensors_held
 from videollama2.checkpoints.unused import check_twins, twin_of
 from videollama2.model.beats import Beats
 from videollama2.model.config import BeatsConfig
-from videollama2.model.trunk import beats_from_config
+from videollama2.model.hearing import beats_from_config
 
 _PREFIX = "model.audio_tower."
 

@@ -1,11 +1,12 @@
 """BEATs, the audio encoder: a filter bank in, one token per time-frequency patch out.
 
 Shapes: B sounds, F filter bank frames, M mel bins, L tokens (time-major, frequency-minor),
-E width, A heads, K width of a head. Plain torch, usable on its own.
+E width, A heads. Plain torch, usable on its own.
 Source: BEATs (Chen et al., 2022) as in released `model/beats/`, parameter names too.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import log
 from typing import Any, cast
 
@@ -14,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVariableType]
 
+from videollama2.model.beats_layer import BeatsAttention, BeatsLayer
+
 WEIGHT_NORM_EPS = 1e-6
-GATE_WIDTH = 8
 
 
 class _ScaleGradient(torch.autograd.Function):
@@ -32,7 +34,20 @@ class _ScaleGradient(torch.autograd.Function):
 
 
 _scale_gradient = cast("Callable[[Tensor, float], Tensor]", _ScaleGradient.apply)  # pyright: ignore[reportUnknownMemberType]
-_checkpoint = cast("Callable[..., Tensor]", checkpoint)
+_checkpoint = cast("Callable[..., tuple[Tensor, Tensor | None]]", checkpoint)
+
+
+@dataclass(frozen=True)
+class BeatsTrace:
+    """What the encoder computed on its way.
+
+    `tokens` (B, L, E); `hidden_states` what went into the first layer and came out of each, and
+    `attentions` each layer's weights (B, A, L, L), where they were asked for.
+    """
+
+    tokens: Tensor
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
 
 
 class WeightNormConv(nn.Module):
@@ -68,61 +83,6 @@ class WeightNormConv(nn.Module):
         weight = (v * scale).to(x_bel.dtype)
         x_bel = F.conv1d(x_bel, weight, self.bias, padding=self.kernel // 2, groups=self.groups)
         return x_bel[..., :-1] if self.kernel % 2 == 0 else x_bel
-
-
-class BeatsAttention(nn.Module):
-    """Self-attention with a relative position bias that a gate on each query scales.
-
-    The released code divides the scores by 32, subtracts each row's maximum and multiplies by 32
-    again; softmax does not see a row's constant, so plain fused attention computes the same.
-    """
-
-    def __init__(self, hidden_size: int, num_heads: int) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.head_size = hidden_size // num_heads
-        self.q_proj = nn.Linear(hidden_size, hidden_size)
-        self.k_proj = nn.Linear(hidden_size, hidden_size)
-        self.v_proj = nn.Linear(hidden_size, hidden_size)
-        self.out_proj = nn.Linear(hidden_size, hidden_size)
-        self.grep_linear = nn.Linear(self.head_size, GATE_WIDTH)
-        self.grep_a = nn.Parameter(torch.ones(1, num_heads, 1, 1))
-
-    def forward(self, x_ble: Tensor, bias_all: Tensor, hidden_bl: Tensor | None) -> Tensor:
-        """`bias_all` (A, L, L) position bias; `hidden_bl` (B, L) true where padding is."""
-        shape = (self.num_heads, self.head_size)
-        q = self.q_proj(x_ble).unflatten(-1, shape).transpose(1, 2)
-        k = self.k_proj(x_ble).unflatten(-1, shape).transpose(1, 2)
-        v = self.v_proj(x_ble).unflatten(-1, shape).transpose(1, 2)
-        gates = self.grep_linear(q).unflatten(-1, (2, GATE_WIDTH // 2)).sum(-1).sigmoid()
-        gate_a, gate_b = gates.chunk(2, dim=-1)
-        mask = (gate_a * (gate_b * self.grep_a - 1.0) + 2.0) * bias_all
-        if hidden_bl is not None:
-            mask = mask.masked_fill(hidden_bl[:, None, None, :], torch.finfo(mask.dtype).min)
-        x = F.scaled_dot_product_attention(q, k, v, attn_mask=mask.to(q.dtype))
-        return self.out_proj(x.transpose(1, 2).flatten(2))
-
-
-class BeatsLayer(nn.Module):
-    """Attention and feed-forward, each after a residual scaled by deep norm's alpha."""
-
-    def __init__(
-        self, hidden_size: int, num_heads: int, intermediate_size: int, alpha: float, eps: float
-    ) -> None:
-        super().__init__()
-        self.alpha = alpha
-        self.self_attn = BeatsAttention(hidden_size, num_heads)
-        self.self_attn_layer_norm = nn.LayerNorm(hidden_size, eps=eps)
-        self.fc1 = nn.Linear(hidden_size, intermediate_size)
-        self.fc2 = nn.Linear(intermediate_size, hidden_size)
-        self.final_layer_norm = nn.LayerNorm(hidden_size, eps=eps)
-
-    def forward(self, x_ble: Tensor, bias_all: Tensor, hidden_bl: Tensor | None) -> Tensor:
-        """(B, L, E) -> (B, L, E); the other arguments as for the attention."""
-        attended = self.self_attn(x_ble, bias_all, hidden_bl)
-        x_ble = self.self_attn_layer_norm(x_ble * self.alpha + attended)
-        inner = F.gelu(self.fc1(x_ble).float()).type_as(x_ble)
-        return self.final_layer_norm(x_ble * self.alpha + self.fc2(inner))
 
 
 class BeatsEncoder(nn.Module):
@@ -182,23 +142,42 @@ class BeatsEncoder(nn.Module):
         far = (exact + (ratio * (half - exact)).long()).clamp(max=half - 1)
         return side + torch.where(distance < exact, distance, far)
 
-    def forward(self, x_ble: Tensor, hidden_bl: Tensor | None) -> Tensor:
-        """(B, L, E) -> (B, L, E); `hidden_bl` (B, L) is true where padding is."""
+    def forward(
+        self,
+        x_ble: Tensor,
+        hidden_bl: Tensor | None,
+        fused: bool = True,
+        hidden_states: bool = False,
+        attentions: bool = False,
+    ) -> BeatsTrace:
+        """(B, L, E) -> what `Beats.trace` gives; `hidden_bl` (B, L) is true where padding is."""
         if hidden_bl is not None:
             x_ble = x_ble.masked_fill(hidden_bl[..., None], 0.0)
         x_ble = x_ble + self.pos_conv(x_ble.transpose(1, 2)).transpose(1, 2)
         x_ble = self.layer_norm(x_ble)
         bias = self.position_bias(x_ble.shape[1]).to(x_ble.dtype)
+        states: list[Tensor] = [x_ble] if hidden_states else []
+        maps: list[Tensor] = []
         for layer in self.layers:
             if self.training and self.layer_drop > 0 and torch.rand(()).item() < self.layer_drop:
                 continue
             if self.training and self.gradient_decay != 1.0 and x_ble.requires_grad:
                 x_ble = _scale_gradient(x_ble, self.gradient_decay)
             if self.gradient_checkpointing and self.training:
-                x_ble = _checkpoint(layer, x_ble, bias, hidden_bl, use_reentrant=False)
+                x_ble, weights = _checkpoint(
+                    layer, x_ble, bias, hidden_bl, fused, use_reentrant=False
+                )
             else:
-                x_ble = layer(x_ble, bias, hidden_bl)
-        return x_ble
+                x_ble, weights = layer(x_ble, bias, hidden_bl, fused)
+            if hidden_states:
+                states.append(x_ble)
+            if attentions and weights is not None:
+                maps.append(weights)
+        return BeatsTrace(
+            x_ble,
+            tuple(states) if hidden_states else None,
+            tuple(maps) if attentions else None,
+        )
 
 
 class Beats(nn.Module):
@@ -228,8 +207,9 @@ class Beats(nn.Module):
         layerwise_gradient_decay: float = 0.6,
         fbank_mean: float = 15.41663,
         fbank_std: float = 6.55582,
+        **parent: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(**parent)  # for the class beside this one in a subclass
         self.fbank_mean = fbank_mean
         self.fbank_std = fbank_std
         self.patch_size = input_patch_size
@@ -267,6 +247,24 @@ class Beats(nn.Module):
 
         `mask_BF` (B, F) is true at frames that are sound. Padded frames are then hidden, and an
         item's first `num_tokens(its frames)` tokens are what it would give alone.
+
+        Raises:
+            ValueError: the sound is shorter than one patch.
+        """
+        return self.trace(fbank_BFM, mask_BF).tokens
+
+    def trace(
+        self,
+        fbank_BFM: Tensor,
+        mask_BF: Tensor | None = None,
+        *,
+        fused: bool = True,
+        hidden_states: bool = False,
+        attentions: bool = False,
+    ) -> BeatsTrace:
+        """As `forward`, with what the layers gave on the way where it is asked for.
+
+        `fused` attention has no weights to show: with `attentions` they are computed one by one.
         """
         if fbank_BFM.shape[1] < self.patch_size:
             raise ValueError(
@@ -279,7 +277,8 @@ class Beats(nn.Module):
         x = self.layer_norm(x.flatten(2).transpose(1, 2))
         if self.post_extract_proj is not None:
             x = self.post_extract_proj(x)
-        return self.encoder(x, self._hidden_tokens(mask_BF, x.shape[1], bands))
+        padded = self._hidden_tokens(mask_BF, x.shape[1], bands)
+        return self.encoder(x, padded, fused and not attentions, hidden_states, attentions)
 
     def _hidden_tokens(self, mask_bf: Tensor | None, tokens: int, bands: int) -> Tensor | None:
         """(B, L), true at tokens past an item's last whole patch; None where nothing is padded."""

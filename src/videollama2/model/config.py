@@ -75,6 +75,7 @@ class BeatsConfig(PreTrainedConfig):
         fbank_std: float = 6.55582,
         sampling_rate: int = 16000,
         max_seconds: float = 30.0,
+        initializer_range: float = 0.02,
         **kwargs: Any,
     ) -> None:
         self.hidden_size = hidden_size
@@ -98,6 +99,7 @@ class BeatsConfig(PreTrainedConfig):
         self.sampling_rate = sampling_rate
         self.max_seconds = max_seconds
         self.num_sound_classes = num_sound_classes
+        self.initializer_range = initializer_range
         super().__init__(**kwargs)
 
     @property

@@ -5,7 +5,7 @@ Shapes: B rows, L text positions, D language model width.
 
 import os
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,21 +13,19 @@ from transformers import GenerationMixin
 from transformers.utils.generic import ModelOutput
 
 from videollama2.model.config import VideoLlama2Config
-from videollama2.model.trunk import Features, VideoLlama2Model, VideoLlama2PreTrainedModel
+from videollama2.model.encoded import Features
+from videollama2.model.encoders import MEDIA_INPUTS
+from videollama2.model.fusion import items_per_row, repeat_rows
+from videollama2.model.pretrained import (
+    LanguageModelOptions,
+    VideoLlama2PreTrainedModel,
+    can_return_tuple,
+)
+from videollama2.model.trunk import VideoLlama2Model
 
 # Families whose output layer has a bias without saying so in their config.
 _BIASED_HEADS = frozenset({"phi", "gptj", "codegen"})
 IGNORED = -100  # the label of a token that is not learned
-# In the cache after the first step of generation.
-_MEDIA_INPUTS = (
-    "pixel_values_videos",
-    "pixel_values",
-    "input_features",
-    "input_features_mask",
-    "video_features",
-    "image_features",
-    "audio_features",
-)
 
 
 @dataclass
@@ -51,6 +49,7 @@ class VideoLlama2ForConditionalGeneration(VideoLlama2PreTrainedModel, Generation
     _tied_weights_keys = {  # noqa: RUF012  (a plain dict is read)
         "lm_head.weight": "model.language_model.embed_tokens.weight"
     }
+    _tp_plan = {"lm_head": "colwise_gather_output"}  # noqa: RUF012
 
     def __init__(self, config: VideoLlama2Config) -> None:
         super().__init__(config)  # pyright: ignore[reportUnknownMemberType]
@@ -115,6 +114,7 @@ class VideoLlama2ForConditionalGeneration(VideoLlama2PreTrainedModel, Generation
         """As `VideoLlama2Model.tag_sound`."""
         return self.model.tag_sound(input_features, input_features_mask)
 
+    @can_return_tuple
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -132,7 +132,7 @@ class VideoLlama2ForConditionalGeneration(VideoLlama2PreTrainedModel, Generation
         labels: Tensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | Tensor = 0,
-        **kwargs: Any,
+        **kwargs: Unpack[LanguageModelOptions],
     ) -> VideoLlama2CausalLMOutput:
         """Next-token logits, and the loss where `labels` (B, L; -100 is left out) are given.
 
@@ -144,6 +144,7 @@ class VideoLlama2ForConditionalGeneration(VideoLlama2PreTrainedModel, Generation
         Raises:
             ValueError, MediaTokenMismatchError: as `VideoLlama2Model.forward`.
         """
+        options = cast("dict[str, Any]", kwargs)
         outputs = self.model(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -158,14 +159,15 @@ class VideoLlama2ForConditionalGeneration(VideoLlama2PreTrainedModel, Generation
             image_features=image_features,
             audio_features=audio_features,
             use_cache=use_cache,
-            **_without_loss_arguments(kwargs),
+            return_dict=True,
+            **_without_loss_arguments(options),
         )
         hidden: Tensor = outputs.last_hidden_state
         if isinstance(logits_to_keep, Tensor) and logits_to_keep.dtype == torch.bool:
             kept_n = logits_to_keep.flatten().nonzero()[:, 0]
             logits = self.logits(hidden.flatten(0, 1).index_select(0, kept_n))
             if labels is not None:
-                kwargs["shift_labels"] = _next(labels).flatten().index_select(0, kept_n)
+                options["shift_labels"] = _next(labels).flatten().index_select(0, kept_n)
         else:
             last = isinstance(logits_to_keep, int)
             keep = slice(-logits_to_keep, None) if last else logits_to_keep
@@ -174,7 +176,7 @@ class VideoLlama2ForConditionalGeneration(VideoLlama2PreTrainedModel, Generation
         if labels is not None:
             untyped: Any = self
             loss = untyped.loss_function(
-                logits=logits, labels=labels, vocab_size=logits.shape[-1], **kwargs
+                logits=logits, labels=labels, vocab_size=logits.shape[-1], **options
             )
         return VideoLlama2CausalLMOutput(
             loss=loss,
@@ -197,6 +199,18 @@ class VideoLlama2ForConditionalGeneration(VideoLlama2PreTrainedModel, Generation
         cap = getattr(text, "final_logit_softcapping", None)  # Gemma 2
         return logits if cap is None else torch.tanh(logits / cap) * cap
 
+    def generate(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, inputs: Tensor | None = None, generation_config: Any = None, **kwargs: Any
+    ) -> Any:
+        """As transformers' `generate`; the placeholders of media are never written."""
+        config = self.generation_config if generation_config is None else generation_config
+        given = kwargs.pop("suppress_tokens", None) or getattr(config, "suppress_tokens", None)
+        words = self.config.text_config.vocab_size
+        ours = {id_ for id_ in self.model.media_token_ids().values() if id_ < words}
+        suppressed = sorted(ours.union(given or ())) or None
+        parent: Any = super()
+        return parent.generate(inputs, generation_config, suppress_tokens=suppressed, **kwargs)
+
     def prepare_inputs_for_generation(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
         input_ids: Tensor,
@@ -205,7 +219,11 @@ class VideoLlama2ForConditionalGeneration(VideoLlama2PreTrainedModel, Generation
         is_first_iteration: bool | None = False,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        """The inputs of one step: media on the first one only, then they are in the cache."""
+        """The inputs of one step: media until they are in the cache.
+
+        An assistant's first step counts as none, but its cache is as empty: it gets them too.
+        """
+        media = {name: kwargs.pop(name) for name in MEDIA_INPUTS if name in kwargs}
         parent: Any = super()
         inputs: dict[str, Any] = parent.prepare_inputs_for_generation(
             input_ids,
@@ -214,10 +232,40 @@ class VideoLlama2ForConditionalGeneration(VideoLlama2PreTrainedModel, Generation
             is_first_iteration=is_first_iteration,
             **kwargs,
         )
-        if not is_first_iteration and kwargs.get("use_cache", True):
-            for name in _MEDIA_INPUTS:
-                inputs.pop(name, None)
-        return inputs
+        cached = 0 if past_key_values is None else int(past_key_values.get_seq_length())
+        return {**inputs, **media} if is_first_iteration or not cached else inputs
+
+    def _expand_inputs_for_generation(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self,
+        expand_size: int = 1,
+        is_encoder_decoder: bool = False,
+        input_ids: Tensor | None = None,
+        **model_kwargs: Any,
+    ) -> tuple[Tensor | None, dict[str, Any]]:
+        """Each row `expand_size` times (beams, several answers), each with the row's own media.
+
+        Media are encoded here, so that the encoders run once a medium and not once a beam.
+        """
+        media: dict[str, Any] = {}
+        if expand_size > 1:
+            given = {name: model_kwargs.pop(name, None) for name in MEDIA_INPUTS}
+            features = self.model.encode_media(**given)
+            ids = input_ids if input_ids is not None and input_ids.numel() else None
+            places = self.model.placeholders(
+                ids, model_kwargs.get("inputs_embeds"), tuple(features)
+            )
+            for kind, items in features.items():
+                tokens = [item.shape[0] for item in items]
+                counts = items_per_row(kind, places[kind].sum(1), tokens)
+                media[f"{kind}_features"] = repeat_rows(counts, items, expand_size)
+        parent: Any = super()
+        input_ids, rest = parent._expand_inputs_for_generation(
+            expand_size=expand_size,
+            is_encoder_decoder=is_encoder_decoder,
+            input_ids=input_ids,
+            **model_kwargs,
+        )
+        return input_ids, {**rest, **media}
 
 
 def learned_positions(labels_BL: Tensor) -> Tensor:

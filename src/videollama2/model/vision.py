@@ -1,6 +1,7 @@
 """The vision tower: any transformers vision encoder, cut off at the layer that is read."""
 
-from copy import deepcopy
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -30,18 +31,34 @@ def num_read_layers(vision_config: Any, feature_layer: int) -> int:
 
 
 def build_vision_tower(vision_config: Any, feature_layer: int) -> nn.Module:
-    """The encoder without the layers, norms and heads behind `hidden_states[feature_layer]`."""
-    config = deepcopy(vision_config)
-    config.num_hidden_layers = num_read_layers(vision_config, feature_layer)
-    if hasattr(config, "vision_use_head"):
-        config.vision_use_head = False
+    """The encoder without the layers, norms and heads behind `hidden_states[feature_layer]`.
+
+    It keeps `vision_config` itself, not a copy: what is set there later reaches its layers.
+    """
     auto: Any = AutoModel  # it is untyped
-    tower: nn.Module = auto.from_config(config)
+    with _cut(vision_config, num_read_layers(vision_config, feature_layer)):
+        tower: nn.Module = auto.from_config(vision_config)
     trunk = getattr(tower, "vision_model", tower)
     for name in _AFTER_LAST_LAYER:
         if isinstance(getattr(trunk, name, None), nn.Module):
             setattr(trunk, name, _Unread())
     return tower
+
+
+@contextmanager
+def _cut(config: Any, layers: int) -> Generator[None]:
+    """For as long as an encoder is built, its config asks for no more than what is read."""
+    changes: dict[str, Any] = {"num_hidden_layers": layers}
+    if hasattr(config, "vision_use_head"):
+        changes["vision_use_head"] = False
+    before = {name: getattr(config, name) for name in changes}
+    try:
+        for name, value in changes.items():
+            setattr(config, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(config, name, value)
 
 
 class _Unread(nn.Module):
@@ -51,27 +68,33 @@ class _Unread(nn.Module):
         return hidden
 
 
+def run_tower(tower: nn.Module, pixels_BCHW: Tensor, patch_size: int, **wanted: bool) -> Any:
+    """(frames, 3, H, W) -> the tower's own output; `wanted` as transformers' encoders take it."""
+    config: Any = tower.config
+    if config.model_type == "siglip2_vision_model":
+        return tower(**_siglip2_inputs(pixels_BCHW, patch_size), **wanted)
+    return tower(pixel_values=pixels_BCHW, **wanted)
+
+
+def select_patches(hidden: Tensor, patches: int, select: str) -> Tensor:
+    """(frames, tokens, C) -> (frames, patches, C).
+
+    `select` "patch" drops what stands before the patches (class token, registers);
+    "cls_patch" keeps it.
+    """
+    return hidden[:, hidden.shape[1] - patches :] if select == "patch" else hidden
+
+
 def patch_features(
     tower: nn.Module,
     pixels_BCHW: Tensor,
     patch_size: int,
     select: str,
 ) -> Tensor:
-    """(frames, 3, H, W) -> (frames, patches, C) at the layer the tower was cut to.
-
-    `select` "patch" drops what stands before the patches (class token, registers);
-    "cls_patch" keeps it.
-    """
-    height, width = pixels_BCHW.shape[-2] // patch_size, pixels_BCHW.shape[-1] // patch_size
-    config: Any = tower.config
-    if config.model_type == "siglip2_vision_model":
-        output = tower(**_siglip2_inputs(pixels_BCHW, patch_size))
-    else:
-        output = tower(pixel_values=pixels_BCHW)
-    hidden: Tensor = output.last_hidden_state
-    if select == "patch":
-        hidden = hidden[:, hidden.shape[1] - height * width :]
-    return hidden
+    """(frames, 3, H, W) -> (frames, patches, C) at the layer the tower was cut to."""
+    output = run_tower(tower, pixels_BCHW, patch_size)
+    patches = (pixels_BCHW.shape[-2] // patch_size) * (pixels_BCHW.shape[-1] // patch_size)
+    return select_patches(output.last_hidden_state, patches, select)
 
 
 def _siglip2_inputs(pixels_bchw: Tensor, patch_size: int) -> dict[str, Tensor]:

@@ -110,6 +110,7 @@ def build_config(tokenizer: PreTrainedTokenizerFast, **text_changes: Any) -> Vid
         "num_sound_classes": 0,
         "layer_drop": 0.0,
         "layerwise_gradient_decay": 1.0,
+        "initializer_range": 0.03,
     }
     return VideoLlama2Config(
         vision_config=vision,
