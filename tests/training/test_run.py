@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,19 @@ def _cannot_load(*_: object, **__: object) -> None:
     raise OSError("no space")
 
 
+def test_sound_for_a_model_without_ears_is_refused_before_its_weights_are_read(
+    tmp_path: Path, tiny_folder: Path, settings: Settings
+) -> None:
+    deaf = tmp_path / "deaf"
+    shutil.copytree(tiny_folder, deaf)
+    config = json.loads((deaf / "config.json").read_text())
+    (deaf / "config.json").write_text(json.dumps({**config, "audio_config": None}))
+    (deaf / "model.safetensors").unlink()
+    given = settings(tmp_path / "run", *FAST, f"model.start={deaf}")
+    with pytest.raises(RecordsError, match="sound for a model without ears: start from one"):
+        train(load_recipe("video_finetune", given))
+
+
 def test_too_many_unreadable(tmp_path: Path, media_folder: Path, settings: Settings) -> None:
     rows = [
         {"id": n, "video": name, "conversations": [
@@ -191,7 +205,9 @@ def test_bad_input_before_any_work(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_part_that_is_not_there(tmp_path: Path, settings: Settings) -> None:
+def test_a_part_that_is_not_there(
+    tmp_path: Path, settings: Settings, records_file: Path, media_folder: Path
+) -> None:
     import tiny
 
     deaf = tmp_path / "deaf"
@@ -202,7 +218,11 @@ def test_a_part_that_is_not_there(tmp_path: Path, settings: Settings) -> None:
 
     picture = {"size": {"height": 28, "width": 28}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
     VideoLlama2Processor.from_config(model.config, tokenizer, picture).save_pretrained(deaf)
-    given = settings(tmp_path / "run", f"model.start={deaf}")
+    unheard = tmp_path / "unheard.json"
+    records = json.loads(records_file.read_text())
+    unheard.write_text(json.dumps([record for record in records if "audio" not in record]))
+    data = f"data.files=[{{path: {unheard}, folder: {media_folder}}}]"
+    given = settings(tmp_path / "run", f"model.start={deaf}", data)
     with pytest.raises(TrainingError, match="no audio and no audio_projector to train"):
         train(load_recipe("audio_finetune", given))
 

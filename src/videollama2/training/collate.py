@@ -21,6 +21,7 @@ from videollama2.training.labels import (
     IGNORED,
     ChatEncoder,
     LabelForm,
+    check_unheard,
     expand,
     label,
     truncate,
@@ -68,6 +69,8 @@ class RowMaker:
             RecordError: the record does not fit the form, or nothing of its answers is left
                 after cutting.
         """
+        if not self.processor.has_audio:
+            check_unheard(record)
         labelled = truncate(label(record, self.encoder, self.form), self.max_text_tokens)
         load = self.processor.load_media if self.features is None else self.features.load
         media = [load(medium) for medium in labelled.media]

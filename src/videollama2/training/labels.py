@@ -24,7 +24,7 @@ from videollama2.processing.chat import (
     takes_system_text,
     with_system_text,
 )
-from videollama2.processing.parts import kind_of
+from videollama2.processing.parts import AudioInput, VideoInput, kind_of
 from videollama2.training.records import Medium, Record
 
 IGNORED = -100
@@ -152,6 +152,21 @@ def check_form(record: Record, form: LabelForm) -> None:
         raise record.error("plain labels take a medium and one answer")
     if form == "plain_main" and record.turns[0].role == "system":
         raise record.error("plain labels take no system message")
+
+
+def check_unheard(record: Record) -> None:
+    """Whether a model without ears can take a record.
+
+    Raises:
+        RecordError: it holds a sound, or insists on a video's.
+    """
+    for medium in record.media:
+        if isinstance(medium, AudioInput) or (isinstance(medium, VideoInput) and medium.sound):
+            raise record.error(
+                "sound for a model without ears: start from one that hears "
+                "(videollama2 compose OUT --model M --audio BEATS)",
+                "wrong kind",
+            )
 
 
 def truncate(labelled: Labelled, max_text_tokens: int) -> Labelled:

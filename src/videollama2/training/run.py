@@ -24,15 +24,16 @@ from transformers import TrainingArguments, set_seed
 
 from videollama2.assistant import resolve
 from videollama2.checkpoints.load import load_model, load_processor
+from videollama2.model.config import VideoLlama2Config
 from videollama2.training.adapter_files import save_adapter
 from videollama2.training.adapters import add_adapters, check_installed, merge_adapters
 from videollama2.training.checkpoint import checkpoints, find, load_trained, processes_of
 from videollama2.training.collate import Collator, RecordDataset, RowMaker, pad_id_of
 from videollama2.training.data import Lists, read_lists
-from videollama2.training.errors import TrainingError
+from videollama2.training.errors import RecordError, RecordsError, TrainingError
 from videollama2.training.features import FeatureStore, check_settings, settings_of
 from videollama2.training.flops import peak_flops
-from videollama2.training.labels import ChatEncoder
+from videollama2.training.labels import ChatEncoder, check_unheard
 from videollama2.training.metrics import Metrics
 from videollama2.training.packing import Packing
 from videollama2.training.parallel import (
@@ -48,6 +49,7 @@ from videollama2.training.picture import draw_losses
 from videollama2.training.progress import Progress
 from videollama2.training.recipe import Recipe
 from videollama2.training.recipe_file import differences, dump_recipe, load_recipe
+from videollama2.training.shards import ShardList
 from videollama2.training.skipped import SkippedList, replace_text
 from videollama2.training.tracking import check_trackers, tracker_callbacks
 from videollama2.training.trainer import StageTrainer, StopWhenAsked
@@ -160,7 +162,29 @@ def _check(recipe: Recipe) -> Lists:
                 f"{recipe.run.folder} holds a run with other settings ({'; '.join(changed)}): "
                 "use those, or another run.folder"
             )
-    return read_lists(recipe)
+    lists = read_lists(recipe)
+    _check_ears(Path(start), lists)
+    return lists
+
+
+def _check_ears(start: Path, lists: Lists) -> None:
+    """Sounds want a model that hears: its config says so before its weights are read."""
+    if not (start / "config.json").is_file():
+        return  # on a hub, or to be put together: each record is looked at as it comes
+    untyped: Any = VideoLlama2Config
+    if untyped.from_pretrained(start).audio_config is not None:
+        return
+    errors: list[RecordError] = []
+    for records in lists.lists:
+        if isinstance(records, ShardList):
+            continue
+        for record in records:
+            try:
+                check_unheard(record)
+            except RecordError as error:
+                errors.append(error)
+    if errors:
+        raise RecordsError(errors)
 
 
 def _trainer(
