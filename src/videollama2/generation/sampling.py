@@ -25,7 +25,7 @@ class Sampler:
         self._settings = list(settings)
         self._device = device
         self._banned = torch.tensor(sorted(banned), dtype=torch.long, device=device)
-        self._generators = [_generator(row, device) for row in settings]
+        self._generators = [generator_of(row, device) for row in settings]
 
     def pick(
         self, logits_bv: Tensor, rows: Sequence[int], past: Sequence[Sequence[int]]
@@ -71,7 +71,8 @@ def distribution(scores_v: Tensor, settings: SamplingSettings) -> Tensor:
     return torch.zeros_like(kept).index_copy(0, order, kept / kept.sum())
 
 
-def _generator(settings: SamplingSettings, device: torch.device) -> torch.Generator | None:
+def generator_of(settings: SamplingSettings, device: torch.device) -> torch.Generator | None:
+    """What one row draws with: from its seed, or from a new one; None where nothing is drawn."""
     if settings.greedy:
         return None
     generator = torch.Generator(device=device)
