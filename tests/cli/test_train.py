@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from videollama2.cli.main import app
@@ -33,6 +34,23 @@ def test_wrong_usage() -> None:
     code, out, err = train("lora", "data.files=none.json", "model.start=starter/none/folder")
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
+
+
+def test_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command becomes torch's launcher of itself."""
+    became: list[list[str]] = []
+    monkeypatch.setattr("os.execv", lambda _, arguments: became.append(arguments))
+    assert train("lora", "batch.total=8", "--processes", 2)[0] == 0
+    assert became[0][1:] == [
+        "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+        "-m", "videollama2", "train", "lora", "batch.total=8",
+    ]  # fmt: skip
+    code, _, err = train("lora", "batch.total=8", "--processes", 3)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "3 devices cannot share 8 evenly" in err
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert train("lora", "--processes", 2)[0] == 2
+    assert len(became) == 1
 
 
 def test_a_run(tiny_folder: Path, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ FSDP2, DDP = "parallel.kind=fsdp2", "parallel.kind=ddp"
 PIECES = ("batch.per_device=1", "optimizer.precision=float32", "run.keep=9")
 CONNECTOR = ("data.labels=answers",)
 # Dropout draws from each process's random state.
+STILL = "adapter.dropout=0"
 ADAPTERS = ("adapter.rank=2", "adapter.dropout=0.3", "adapter.parts=[language_model,audio]")
 EPSILON = torch.finfo(torch.float32).eps
 # Sums in another order: a loss is a mean of about a hundred tokens' losses, a norm the root of a
@@ -102,6 +103,7 @@ def bad_records(tmp_path_factory: pytest.TempPathFactory, media_folder: Path) ->
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory, settings: Settings, bad_records: str) -> Runs:
     runs = Runs(tmp_path_factory.mktemp("processes"), settings)
+    packed = ("data.packing=true", "batch.per_device=2")
     half = (*CONNECTOR, "optimizer.precision=bfloat16")
     skipping = (bad_records, "data.max_skipped=0.5", FSDP2)
     term = {"at": 3, "who": 1, "sent": int(signal.SIGTERM)}
@@ -111,8 +113,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory, settings: Settings, bad_recor
     runs.together("one-then-two", JOINT, FSDP2)
     runs.together("two-then-one", JOINT, FSDP2, **term)
     runs.together("connector-ddp", "video_pretrain", *CONNECTOR, DDP)
-    runs.together("connector-fsdp2", "video_pretrain", *CONNECTOR, FSDP2)
+    runs.together("connector-fsdp2", "video_pretrain", *CONNECTOR, *packed, FSDP2)
     runs.together("half-fsdp2", "video_pretrain", *half, FSDP2)
+    runs.together("adapters-ddp", "lora", *ADAPTERS, STILL, DDP)
+    runs.together("adapters-fsdp2", "lora", *ADAPTERS, STILL, FSDP2)
     runs.together("lora", "lora", *ADAPTERS, FSDP2)
     runs.together("lora-stopped", "lora", *ADAPTERS, FSDP2, **term)
     runs.together("lora-stopped", "lora", *ADAPTERS, FSDP2)
@@ -158,7 +162,9 @@ def test_fsdp2_leaves_each_its_part(runs: Runs) -> None:
 
 @pytest.mark.parametrize("kind", ["ddp", "fsdp2"])
 def test_frozen_language_model(kind: str, runs: Runs) -> None:
-    """One process has text alone, and nothing of what trains, while the other has a clip."""
+    """One process has text alone, and nothing of what trains, while the other has a clip; with
+    FSDP2, records packed in rows.
+    """
     if not (runs / "connector-alone").exists():
         runs.alone("connector-alone", "video_pretrain", *CONNECTOR)
     assert_same_to_rounding(runs / f"connector-{kind}", runs / "connector-alone")
@@ -170,6 +176,13 @@ def test_frozen_parts_in_half_the_width(runs: Runs) -> None:
     ours, theirs = runs / "half-fsdp2", runs / "half-alone"
     for what in ("loss", "grad_norm"):
         assert noted(ours, what) == pytest.approx(noted(theirs, what), rel=HALF)
+
+
+@pytest.mark.parametrize("kind", ["ddp", "fsdp2"])
+def test_adapters(kind: str, runs: Runs) -> None:
+    if not (runs / "adapters-alone").exists():
+        runs.alone("adapters-alone", "lora", *ADAPTERS, STILL)
+    assert_same_to_rounding(runs / f"adapters-{kind}", runs / "adapters-alone")
 
 
 def test_one_process_then_two(runs: Runs, alone: dict[str, Any]) -> None:

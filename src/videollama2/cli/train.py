@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from videollama2.cli.console import exit_codes, fail, note, settle_output, write
+from videollama2.cli.console import WRONG_USAGE, exit_codes, fail, note, settle_output, write
 
 if TYPE_CHECKING:
     from videollama2.training.plan import Plan
@@ -26,6 +27,8 @@ EXAMPLES = """
   videollama2 train lora model.start=starter data.files=records.json batch.total=8
 
   videollama2 train recipes/lora.yaml values=released run.folder=runs/mine
+
+  videollama2 train lora data.files=records.json parallel.kind=fsdp2 --processes 8
 """
 
 
@@ -42,8 +45,15 @@ def train(
         bool,
         typer.Option("--dry-run", help="Say what would train, and how long; read no weights."),
     ] = False,
+    processes: Annotated[
+        int | None,
+        typer.Option("--processes", min=1, help="Train on so many devices of this machine."),
+    ] = None,
 ) -> None:
-    """Train a stage, or go on with a run that was stopped."""
+    """Train a stage, or go on with a run that was stopped.
+
+    On several machines, torchrun starts this same command: docs/training.md.
+    """
     with exit_codes():
         settle_output()
         _check_installed()
@@ -51,7 +61,9 @@ def train(
 
         resolved = load_recipe(recipe, settings or ())
         if dry_run:
-            _plan(resolved)
+            _plan(resolved, processes)
+        elif processes is not None:
+            _launch(resolved, processes, [recipe, *(settings or ())])
         else:
             _train(resolved)
 
@@ -86,12 +98,22 @@ class _Notes(logging.Handler):
         note(record.getMessage())
 
 
-def _plan(recipe: Recipe) -> None:
+def _launch(recipe: Recipe, processes: int, arguments: list[str]) -> None:
+    """Become the launcher of so many processes of this command."""
+    if "WORLD_SIZE" in os.environ:
+        fail("--processes starts processes, and a launcher has done so already", WRONG_USAGE)
+    recipe.batch.accumulation(processes)  # said once here, not by each of them
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    here = ["--nproc-per-node", str(processes), "-m", "videollama2", "train"]
+    os.execv(sys.executable, [*launcher, *here, *arguments])  # noqa: S606  (no shell is wanted)
+
+
+def _plan(recipe: Recipe, processes: int | None) -> None:
     from videollama2.training.parallel import devices
     from videollama2.training.plan import plan
 
     half = recipe.optimizer.precision != "float32"
-    number = devices()
+    number = processes or devices()
     planned = plan(recipe, devices=number, half=half)
     for line in planned.warnings:
         note(f"warning: {line}")

@@ -121,7 +121,7 @@ def save_trained(model: nn.Module, folder: Path, *, write: bool = True) -> None:
     """
     tensors: dict[str, Tensor] = {}
     for name, parameter in trained(model).items():
-        value = whole(parameter.detach())
+        value = whole(parameter).detach()
         if write:
             tensors[name] = value.cpu().contiguous()
     if write:

@@ -111,6 +111,12 @@ def is_shared_out(model: nn.Module) -> bool:
 
 def whole(value: Tensor) -> Tensor:
     """A tensor from the parts that all processes have; all of them call this together."""
+    if hasattr(value, "ds_id"):  # ZeRO-3's
+        import deepspeed  # pyright: ignore[reportMissingImports]
+
+        untyped: Any = deepspeed
+        with untyped.zero.GatheredParameters([value]):
+            return value.detach().clone()
     return cast("Any", value).full_tensor() if _is_part(value) else value
 
 

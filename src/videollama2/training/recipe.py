@@ -178,7 +178,7 @@ class ParallelSection(Section):
     of another for `timeout_minutes` ends.
     """
 
-    kind: Literal["ddp", "fsdp2"] = "ddp"
+    kind: Literal["ddp", "fsdp2", "deepspeed_zero2", "deepspeed_zero3"] = "ddp"
     reshard_after_forward: bool = True
     cpu_offload: bool = False
     timeout_minutes: Positive = 30

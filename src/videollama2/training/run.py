@@ -53,6 +53,7 @@ from videollama2.training.shards import ShardList
 from videollama2.training.skipped import SkippedList, replace_text
 from videollama2.training.tracking import check_trackers, tracker_callbacks
 from videollama2.training.trainer import StageTrainer, StopWhenAsked
+from videollama2.training.zero import check_goes_on, check_zero, is_partitioned, zero_config
 
 log = logging.getLogger("videollama2.training")
 RECIPE, METRICS, MODEL, ADAPTER = "recipe.yaml", "metrics.jsonl", "model", "adapter"
@@ -94,6 +95,8 @@ def train(recipe: Recipe, *, progress: bool = False) -> Outcome:
         log.warning("%s", line)
     if found.damaged or found.folder:
         log.warning("going on from %s", found.folder or "the start: no checkpoint is whole")
+    if found.folder:
+        check_goes_on(recipe, found.folder)
     if found.folder and processes_of(found.folder) != devices():
         log.warning(
             "%s is of a run in %d processes, now there are %d: the records come in the same "
@@ -141,6 +144,7 @@ def _has_begun(folder: Path) -> bool:
 def _check(recipe: Recipe) -> Lists:
     recipe.check()
     recipe.batch.accumulation(devices())
+    check_zero(recipe)
     start = recipe.model.start
     if start is None:
         raise TrainingError(
@@ -312,6 +316,7 @@ def _arguments(recipe: Recipe, steps: int) -> TrainingArguments:
         ddp_find_unused_parameters=False,  # what a batch leaves out gets zeros
         ddp_broadcast_buffers=False,  # none of them changes
         use_cpu=on_cpu(),
+        deepspeed=zero_config(recipe, half=uses_bfloat16(recipe)),
         report_to="none",  # the trackers come with the other callbacks
         run_name=Path(recipe.run.folder).name,
         project="videollama2",
@@ -324,7 +329,8 @@ def _arguments(recipe: Recipe, steps: int) -> TrainingArguments:
 def _export(trainer: Any, recipe: Recipe, folder: Path) -> None:
     """The model as `from_pretrained` takes it, adapters merged; there whole or not at all."""
     model = trainer.accelerator.unwrap_model(trainer.model)
-    if is_shared_out(model):  # no process has it whole: the last checkpoint has
+    scattered = is_shared_out(model) or is_partitioned(model)
+    if scattered:  # no process has it whole: the last checkpoint has
         model, _ = load_for_training(recipe)
         load_trained(model, checkpoints(folder)[-1])
     if recipe.adapter is not None:

@@ -38,6 +38,7 @@ from videollama2.training.parts import (
 )
 from videollama2.training.recipe import Recipe
 from videollama2.training.skipped import Skipped, SkippedList
+from videollama2.training.zero import check_alike, media_of
 
 _Base: Any = Trainer  # both are untyped
 _Callback: Any = TrainerCallback
@@ -114,6 +115,8 @@ class StageTrainer(_Base):
         left_out = [one for batch in batches for one in batch.pop(SKIPPED, ())]
         counted = [batch.pop(COUNTED) for batch in batches]
         # Every process counts what all of them read, so that all stop together.
+        if self.recipe.parallel.kind == "deepspeed_zero3":
+            check_alike(from_all([media_of(batch) for batch in batches]))
         for its_left_out, its_counted in from_all((left_out, counted)):
             everyones += its_left_out
             for one in its_counted:
