@@ -339,7 +339,7 @@ def _say_prepared(found: Preparation) -> None:
     task = found.task
     write(f"{task.title}, from {task.source} ({task.licence}), in {found.root}:\n")
     for file in found.files:
-        state = "here" if file.there else "optional" if file.file.optional else "MISSING"
+        state = "here" if file.there else "MISSING" if file.needed else "optional"
         if file.entries:
             state += f", {file.entries:,} entries"
         write(f"  {file.file.path}\t{state}\t{file.file.what}\n")

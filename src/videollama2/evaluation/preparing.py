@@ -12,11 +12,12 @@ from videollama2.evaluation.task import NeededFile, Task
 
 @dataclass(frozen=True)
 class Presence:
-    """A needed file and whether it is there; `entries` of a folder."""
+    """A file, whether it is there, and whether it must be; `entries` of a folder."""
 
     file: NeededFile
     path: Path
     there: bool
+    needed: bool
     entries: int | None = None
 
 
@@ -62,7 +63,8 @@ def prepare(task: Task, data: Path, choice: Choice) -> Preparation:
 
 def _presence(root: Path, file: NeededFile) -> Presence:
     path = root / file.path
+    needed = not file.optional and not (file.instead and (root / file.instead).exists())
     if file.path.endswith("/"):
         entries = sum(1 for _ in path.iterdir()) if path.is_dir() else 0
-        return Presence(file, path, path.is_dir(), entries)
-    return Presence(file, path, path.is_file())
+        return Presence(file, path, path.is_dir(), needed, entries)
+    return Presence(file, path, path.is_file(), needed)

@@ -72,7 +72,6 @@ AVSD = Task(
     judgements=(
         Judgement("match", ask_binary_match, "score", yes_metric="accuracy", yes_key="binary_pred"),
     ),
-    max_new_tokens=256,
     note=(
         "Each question is asked by itself, without the dialogue before it. Published figures were "
         "judged by GPT-3.5-turbo-0613: another judge, other figures."

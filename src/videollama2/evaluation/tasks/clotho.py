@@ -55,7 +55,6 @@ CLOTHO = Task(
         for name, aspect in _ASPECTS.items()
         for number in range(len(_CAPTIONS))
     ),
-    max_new_tokens=256,
     temperature=0.2,
     note=(
         "Ten verdicts a sound. The released script cuts each sound's mean over the captions to a "

@@ -48,7 +48,6 @@ MSVC = Task(
         Judgement("correctness", CAPTION_CORRECTNESS.ask_of_all, "correctness"),
         Judgement("detail", CAPTION_DETAIL.ask_of_all, "detail"),
     ),
-    max_new_tokens=1024,
     temperature=0.2,
     note=(
         "The paper writes captions at temperature 0.2; the released script is greedy. Published "

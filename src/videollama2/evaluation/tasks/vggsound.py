@@ -75,7 +75,6 @@ VGGSOUND = Task(
     judgements=(
         Judgement("match", ask_binary_match, "score", yes_metric="accuracy", yes_key="binary_pred"),
     ),
-    max_new_tokens=256,
     note=(
         "The released scripts call it AVSSD. Published figures were judged by GPT-3.5-turbo-0613: "
         "another judge, other figures."
