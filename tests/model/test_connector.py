@@ -128,3 +128,14 @@ def test_stage_against_transformers_regnet_pieces() -> None:
     y = norm(functional.conv2d(y, block.conv3.conv.weight), block.conv3.bn)
     shortcut = norm(functional.conv2d(x, block.downsample.conv.weight), block.downsample.bn)
     torch.testing.assert_close(stage(x), functional.silu(y + shortcut))
+
+
+def test_norms_keep_their_width_under_autocast() -> None:
+    """Autocast would widen the largest maps there are; the sums inside are float32 anyway."""
+    from videollama2.model.connector import ChannelLayerNorm
+
+    norm, x = ChannelLayerNorm(8), torch.randn(2, 8, 3, 3, dtype=torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16):
+        narrow = norm(x)
+    assert narrow.dtype == torch.bfloat16
+    torch.testing.assert_close(narrow.float(), norm(x.float()), atol=0.02, rtol=0.01)

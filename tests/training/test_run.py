@@ -229,10 +229,11 @@ def test_a_part_that_is_not_there(
 
 def test_frozen_parts_run_without_gradients(tiny_folder: Path) -> None:
     from videollama2.checkpoints.load import load_model
-    from videollama2.training.parts import choose, rest_frozen_encoders
+    from videollama2.training.parts import choose, recompute_layers, rest_frozen_encoders
 
     model = load_model(tiny_folder).train()
     choose(model, load_recipe("video_pretrain"))
+    recompute_layers(model)
     rest_frozen_encoders(model)
     assert not model.model.vision_tower.training
     assert model.model.language_model.training

@@ -9,6 +9,7 @@ et al., 2020) with depth-wise 3x3 convolutions, squeeze-excitation and channel l
 from math import isqrt
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -20,14 +21,23 @@ NORM_EPS = 1e-5
 
 
 class ChannelLayerNorm(nn.LayerNorm):
-    """Layer norm over the channels of (B, C, H, W), each pixel by itself."""
+    """Layer norm over the channels of (B, C, H, W), each pixel by itself.
+
+    In the width of what it is given, also under autocast, which would widen it to float32: the sums
+    inside are float32 in any case, and these are the largest maps that training keeps.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, eps=NORM_EPS)  # pyright: ignore[reportUnknownMemberType]
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
-        return super().forward(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        weight, bias = self.weight.to(input.dtype), self.bias.to(input.dtype)
+        with torch.autocast(input.device.type, enabled=False):
+            x_bhwc = F.layer_norm(
+                input.permute(0, 2, 3, 1), self.normalized_shape, weight, bias, self.eps
+            )
+        return x_bhwc.permute(0, 3, 1, 2)
 
 
 class ConvNorm(nn.Module):

@@ -97,10 +97,15 @@ def rest_frozen_encoders(model: Any) -> None:
 
 
 def recompute_layers(model: Any) -> None:
-    """Layers are run again on the way back instead of keeping what they made."""
+    """Layers are run again on the way back instead of keeping what they made.
+
+    transformers then gives what encoders are fed gradients too, which would carry them backward
+    through frozen ones; recomputation without re-entry needs none of it.
+    """
     enable = getattr(model, "activation_checkpointing_enable", None)  # its name from 5.22 on
     enable = enable or model.gradient_checkpointing_enable
     enable({"use_reentrant": False})
+    model.disable_input_require_grads()
 
 
 def optimizer_groups(
