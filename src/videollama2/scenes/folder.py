@@ -31,8 +31,8 @@ from .world import SAMPLING_RATE, World
 
 QUESTIONS = 6  # a clip
 OPTIONS = 5
-SEEN = ("first_thing", "last_thing", "next_thing", "which_first", "thing_on_plate")
-LOOKED_AT = (*SEEN, "background", "plate_colour", "movement", "count_things", "is_there")
+CHOSEN = ("movement", "background", "first_thing", "last_thing", "thing_on_plate", "plate_colour")
+LOOKED_AT = (*CHOSEN, "next_thing", "which_first", "count_things", "is_there")
 HEARD = ("heard", "count_sounds", "is_heard", "which_sound_first", "last_sound")
 BOTH = ("who_sounds", "source_visible", "before_after")
 _CHOICE = (
@@ -126,11 +126,12 @@ def _teach(
     film, sound = f"clips/{name}.mp4", f"sounds/{name}.wav"
     for question in _of(scene, world, rng, LOOKED_AT):
         choice = _with_options(question, world, rng)
-        if choice is not None and rng.random() < 0.5:
-            asked, answer = choice.prompt, "ABCDE"[choice.right]
-        else:
-            asked, answer = question.text, question.answer
-        lists["video"].append(_record(f"{name}-{question.kind}", "video", film, asked, answer))
+        is_choice = choice is not None and rng.random() < 0.5
+        asked = choice.prompt if choice is not None and is_choice else question.text
+        # The option's words, not its letter: what a letter stands for takes long to learn.
+        lists["video"].append(
+            _record(f"{name}-{question.kind}", "video", film, asked, question.answer)
+        )
     for question in _of(scene, world, rng, HEARD):
         asked = _ONE_WORD.format(question=question.text)
         lists["audio"].append(
@@ -150,7 +151,7 @@ def _examine(
     benchmarks: dict[str, list[dict[str, Any]]],
     answers: dict[str, int],
 ) -> None:
-    choices = [_with_options(question, world, rng) for question in _of(scene, world, rng, SEEN)]
+    choices = [_with_options(question, world, rng) for question in _of(scene, world, rng, CHOSEN)]
     for choice in [choice for choice in choices if choice is not None][:1]:  # one a film, as there
         item: dict[str, Any] = {"q_uid": name, "question": choice.question}
         item |= {f"option {n}": text for n, text in enumerate(choice.options)}
@@ -180,7 +181,7 @@ _EVERY = (*LOOKED_AT, *HEARD, *BOTH, "choice", "place", "list_things", "describe
 def _with_options(question: Question, world: World, rng: np.random.Generator) -> _Choice | None:
     """Five options with the right answer among them; None for what has fewer answers."""
     of = {"background": COLOURS, "plate_colour": COLOURS, "movement": MOVEMENTS}
-    known = [*of.get(question.kind, world.names if question.kind in SEEN else ())]
+    known = [*of.get(question.kind, world.names if question.kind in CHOSEN else ())]
     others = [name for name in known if name != question.answer]
     if question.answer not in known or len(others) < OPTIONS - 1:
         return None
