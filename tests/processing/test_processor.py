@@ -310,11 +310,36 @@ def test_without_tokenize_the_text_comes_back_and_nothing_is_read(
     assert processor.apply_chat_template([message, message])[1] == "[user]<video>\nWhat?[end]"
 
 
+def test_rows_are_padded_to_the_length_asked_for_and_never_cut(
+    processor: VideoLlama2Processor,
+) -> None:
+    texts = ["a", "abc"]
+    filled = processor(text=texts, padding="max_length", max_length=5, truncation=True)
+    assert filled["attention_mask"].tolist() == [[0, 0, 0, 0, 1], [0, 0, 1, 1, 1]]
+    nested = processor(text=texts, text_kwargs={"padding": "max_length", "max_length": 5})
+    assert torch.equal(nested["input_ids"], filled["input_ids"])
+    longer = processor(text=texts, padding="max_length", max_length=2)
+    assert longer["input_ids"].shape == (2, 3)
+    with pytest.raises(ValueError, match="needs max_length"):
+        processor(text=texts, padding="max_length")
+    with pytest.raises(ValueError, match="given twice"):
+        processor(text=texts, padding=True, text_kwargs={"padding": False})
+
+
+def test_arrays_may_have_their_channels_first(processor: VideoLlama2Processor) -> None:
+    last = frames(4)
+    first = last.transpose(0, 3, 1, 2)
+    videos = [processor(videos=array)["pixel_values_videos"] for array in (last, first)]
+    assert torch.equal(*videos)
+    images = [processor(images=array[0])["pixel_values"] for array in (last, first)]
+    assert torch.equal(*images)
+
+
 def test_unknown_options_and_truncation_are_refused(processor: VideoLlama2Processor) -> None:
     with pytest.raises(TypeError, match="colour"):
         processor(text="a", colour="red")
-    with pytest.raises(ValueError, match="truncation"):
-        processor(text="a", truncation=True, text_kwargs={"max_length": 2})
+    with pytest.raises(ValueError, match="3 tokens long, and 2 are allowed: truncation"):
+        processor(text="abc", truncation=True, text_kwargs={"max_length": 2})
     with pytest.raises(ValueError, match="neither text nor media"):
         processor()
 

@@ -70,8 +70,9 @@ def open_source(value: object, *, limits: MediaLimits = DEFAULT_LIMITS) -> Sourc
     """Find out what `value` is, fetch it where it is an address, and check that it is there.
 
     `value`: a path (str or os.PathLike; a folder is a folder of frames), an http(s) URL, a `data:`
-    or `file:` URI, bytes, a binary file object, an array (H, W, 3) or (T, H, W, 3) of uint8, a
-    Pillow image, a list of arrays, Pillow images or paths, or a Source (returned as it is).
+    or `file:` URI, bytes, a binary file object, an array (H, W, 3) or (T, H, W, 3) of uint8 (or
+    with its channels first), a Pillow image, a list of arrays, Pillow images or paths, or a Source
+    (returned as it is).
     Raises MediaNotFoundError, EmptyMediaError, MediaTooLargeError, MediaFetchError and
     UnsupportedMediaError.
     """
@@ -190,6 +191,8 @@ def _from_data_uri(text: str, limits: MediaLimits) -> Source:
 
 
 def _from_array(array: NDArray[Any]) -> Source:
+    if array.ndim in (3, 4) and array.shape[-1] != 3 and array.shape[-3] == 3:
+        array = np.moveaxis(array, -3, -1)
     if array.dtype != np.uint8 or array.ndim not in (3, 4) or array.shape[-1] != 3:
         raise UnsupportedMediaError(
             "array",

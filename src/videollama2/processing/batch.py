@@ -85,15 +85,26 @@ def encode_row(
 
 
 def pad_rows(
-    rows: Sequence[Sequence[int]], pad_id: int, side: PaddingSide
+    rows: Sequence[Sequence[int]],
+    pad_id: int,
+    side: PaddingSide,
+    at_least: int = 0,
+    at_most: int | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows of ids -> `input_ids` and `attention_mask`, both (B, L).
+    """Rows of ids -> `input_ids` and `attention_mask`, both (B, L), L `at_least` so many.
 
     Left for generation (the answer goes on where the row ends), right for training.
+    Raises `ValueError` for a row that is longer than `at_most`: none is cut.
     """
     if side not in ("left", "right"):
         raise ValueError(f"padding_side is {side!r}; it is left or right")
     longest = max((len(row) for row in rows), default=0)
+    if at_most is not None and longest > at_most:
+        raise ValueError(
+            f"a row is {longest} tokens long, and {at_most} are allowed: truncation would cut "
+            "through a medium's placeholders; shorten the text or take fewer frames"
+        )
+    longest = max(longest, at_least)
     input_ids = torch.full((len(rows), longest), pad_id, dtype=torch.long)
     mask = torch.zeros_like(input_ids)
     for index, row in enumerate(rows):

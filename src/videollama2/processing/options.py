@@ -13,26 +13,45 @@ from .parts import Part, VideoInput
 _NESTED = ("text_kwargs", "images_kwargs", "videos_kwargs", "audio_kwargs", "common_kwargs")
 # What transformers and vLLM pass along that decides nothing here.
 _WITHOUT_EFFECT = frozenset(
-    {"do_sample_frames", "video_metadata", "return_metadata", "return_attention_mask", "padding"}
-    | {"load_audio_backend", "max_length"}
+    {"do_sample_frames", "video_metadata", "return_metadata", "return_attention_mask"}
+    | {"load_audio_backend"}
 )
 
 
 def unnested(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options with transformers' `text_kwargs` and its like taken apart."""
+    """Options with transformers' `text_kwargs` and its like taken apart.
+
+    Raises `ValueError` for an option that is given twice.
+    """
     flat = {name: value for name, value in options.items() if name not in _NESTED}
-    for name in _NESTED:
-        flat |= cast(dict[str, Any], options.get(name) or {})
+    for nest in _NESTED:
+        for name, value in cast(dict[str, Any], options.get(nest) or {}).items():
+            if name in flat:
+                raise ValueError(f"{name} is given twice: once in {nest}")
+            flat[name] = value
     return flat
+
+
+def row_lengths(options: dict[str, Any]) -> tuple[int, int | None]:
+    """How long rows are to be at least and at most, as the options say, which are taken out.
+
+    Rows of a batch are padded to the longest, with `padding="max_length"` to `max_length`, and
+    with `truncation` none may be longer; else `max_length` is of no effect. Raises `ValueError`
+    where it is missing.
+    """
+    names = ("padding", "truncation", "max_length")
+    padding, truncation, max_length = (options.pop(name, None) for name in names)
+    fill = str(getattr(padding, "value", padding)) == "max_length"
+    if fill and max_length is None:
+        raise ValueError('padding="max_length" needs max_length')
+    return int(max_length) if fill else 0, max_length if truncation else None
 
 
 def check_options(options: Mapping[str, Any], return_tensors: Any) -> None:
     """Refuse what would be ignored otherwise: `TypeError` for unknown names, else `ValueError`."""
     if str(return_tensors) not in ("pt", "None", "TensorType.PYTORCH"):
         raise ValueError(f"return_tensors is {return_tensors!r}; PyTorch tensors are made here")
-    if options.get("truncation"):
-        raise ValueError("truncation would cut through a medium's placeholders: shorten the text")
-    unknown = set(options) - _WITHOUT_EFFECT - {"truncation"}
+    unknown = set(options) - _WITHOUT_EFFECT
     if unknown:
         raise TypeError(f"unknown options: {', '.join(sorted(unknown))}")
 

@@ -32,7 +32,7 @@ from .counts import PlaceholderCounts, TokenCounter
 from .feature_extractor import BeatsFeatureExtractor
 from .image_processor import VideoLlama2ImageProcessor
 from .loader import MediaLoader
-from .options import as_images, as_sounds, check_options, unnested, with_frames
+from .options import as_images, as_sounds, check_options, row_lengths, unnested, with_frames
 from .parts import LoadedMedia, Part, as_part, part_from_message
 from .pixels import Geometry
 from .rendering import fill, render
@@ -186,6 +186,8 @@ class VideoLlama2Processor(PlaceholderCounts, ProcessorMixin):
         rows: Sequence[Sequence[Piece]],
         padding_side: PaddingSide = "left",
         *,
+        at_least: int = 0,
+        at_most: int | None = None,
         return_mm_token_type_ids: bool = False,
         return_text_replacement_offsets: bool = False,
     ) -> VideoLlama2Inputs:
@@ -193,12 +195,15 @@ class VideoLlama2Processor(PlaceholderCounts, ProcessorMixin):
 
         Gives `input_ids` and `attention_mask` (B, L), `pixel_values_videos`, `pixel_values`,
         `input_features` and `input_features_mask` as `batch.media_tensors` says; `reports` on the
-        result tells what was taken in.
+        result tells what was taken in. L is `at_least` so many; raises `ValueError` for a row that
+        is longer than `at_most`.
         """
         counter, ids = self.counter, self.token_ids
         encoded = [encode_row(row, self._encode, counter.runs, ids) for row in rows]
         media = [piece for row in rows for piece in row if isinstance(piece, LoadedMedia)]
-        input_ids, mask = pad_rows([row.input_ids for row in encoded], self._pad_id(), padding_side)
+        input_ids, mask = pad_rows(
+            [row.input_ids for row in encoded], self._pad_id(), padding_side, at_least, at_most
+        )
         data = {"input_ids": input_ids, "attention_mask": mask, **media_tensors(media)}
         if return_mm_token_type_ids:
             data["mm_token_type_ids"] = token_type_ids(input_ids, ids)
@@ -238,12 +243,15 @@ class VideoLlama2Processor(PlaceholderCounts, ProcessorMixin):
         `videos`, `images`, `audio`: one or a list (nested lists are flattened) of whatever
         `VideoInput`, `ImageInput`, `AudioInput` take as source, or of these themselves.
         `num_frames` is for videos that do not say it, `sampling_rate` for sounds given as samples.
+        Rows are padded to the longest, or with `padding="max_length"` to `max_length`; nothing is
+        truncated, but with `truncation` a row longer than `max_length` is a `ValueError`.
         Raises `ValueError` for a mismatch, `TypeError` for an unknown option, `media.MediaError`
         for unreadable media.
         """
         options = unnested(kwargs)
         wants = {name: bool(options.pop(name, False)) for name in _EXTRAS}
-        check_options(options, return_tensors)
+        at_least, at_most = row_lengths(options)
+        check_options(options, options.pop("return_tensors", return_tensors))
         rate = {} if sampling_rate is None else {"sampling_rate": sampling_rate}
         media: dict[str, list[Part]] = {
             "video": [as_part("video", one) for one in as_videos(videos)],
@@ -264,7 +272,7 @@ class VideoLlama2Processor(PlaceholderCounts, ProcessorMixin):
         bos: str | None = self.tokenizer.bos_token
         if add_special_tokens and bos:
             rows = [row if texts[i].startswith(bos) else [bos, *row] for i, row in enumerate(rows)]
-        return self.prepare(rows, padding_side, **wants)
+        return self.prepare(rows, padding_side, at_least=at_least, at_most=at_most, **wants)
 
     # --- conversations ---
 
