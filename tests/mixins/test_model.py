@@ -37,7 +37,7 @@ modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES["videollama2"] = (
     "VideoLlama2ForConditionalGeneration"
 )
 
-MEDIA_IDS = {"video_token_id": 96, "image_token_id": 97, "audio_token_id": 98}
+MEDIA_IDS = {"video_token_id": 3, "image_token_id": 4, "audio_token_id": 5}
 TEXT = {
     "model_type": "qwen2",
     "hidden_size": 32,
@@ -119,7 +119,7 @@ class ModelTester:
 
     def prepare_config_and_inputs_for_common(self) -> tuple[VideoLlama2Config, dict[str, Any]]:
         rows = self.batch_size
-        ids = ids_tensor([rows, self.seq_length], min(MEDIA_IDS.values()) - 3) + 3
+        ids = ids_tensor([rows, self.seq_length], self.vocab_size - 6) + 6
         start = 3
         for token_id, length in self.runs:
             ids[:, start : start + length] = token_id
@@ -136,7 +136,6 @@ class ModelTester:
 class VideoLlama2Test(ModelTesterMixin, unittest.TestCase):
     all_model_classes = (VideoLlama2Model, VideoLlama2ForConditionalGeneration)
     additional_model_inputs = ("pixel_values_videos", "pixel_values", "input_features")
-    test_resize_embeddings = False
     _is_composite = True
 
     def setUp(self) -> None:
