@@ -34,6 +34,8 @@ class Handler(BaseHTTPRequestHandler):
         kind = self.path.split("?")[0].strip("/")
         if kind == "redirect":
             self._head(302, {"Location": "/plain"})
+        elif kind == "elsewhere":
+            self._head(302, {"Location": "http://another.test/plain"})
         elif kind == "loop":
             self._head(302, {"Location": "/loop"})
         elif kind == "to-file":
@@ -89,6 +91,16 @@ def test_an_address_is_read_whole(server, monkeypatch):
     assert source.data == PAYLOAD
     assert "secret" not in source.name
     assert open_source(f"{server}/redirect", limits=LOCAL).data == PAYLOAD
+
+
+def test_hosts_off_the_list_are_refused_redirects_included(server):
+    host = server.split("//")[1].split(":")[0]
+    listed = replace(LOCAL, allowed_hosts=(host,))
+    assert open_source(f"{server}/redirect", limits=listed).data == PAYLOAD
+    with pytest.raises(MediaFetchError, match="not on the list"):
+        open_source(f"{server}/plain", limits=replace(LOCAL, allowed_hosts=("example.com",)))
+    with pytest.raises(MediaFetchError, match=r"another\.test is not on the list"):
+        open_source(f"{server}/elsewhere", limits=listed)
 
 
 def test_credentials_are_not_shown(server):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from videollama2.cli import ask, chat, compose, convert, data, eval, push, train
+from videollama2.cli import ask, chat, compose, convert, data, eval, push, serve, train
 
 app = typer.Typer(
     name="videollama2",
@@ -24,6 +24,7 @@ app.command("compose", epilog=compose.EXAMPLES)(compose.compose)
 app.command("convert", epilog=convert.EXAMPLES)(convert.convert)
 app.command("eval", epilog=eval.EXAMPLES)(eval.evaluate)
 app.command("push", epilog=push.EXAMPLES)(push.push)
+app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
 app.command("train", epilog=train.EXAMPLES)(train.train)
 app.add_typer(data.app, name="data")
 

@@ -35,6 +35,7 @@ def fetch(url: str, limits: MediaLimits) -> tuple[str, bytes]:
     deadline = time.monotonic() + limits.fetch_timeout_s
     for _ in range(limits.max_redirects + 1):
         address = _parse(url, name)
+        _check_host(address, name, limits)
         try:
             found = _read(address, name, limits, deadline)
         except MediaError:
@@ -78,6 +79,14 @@ def _parse(url: str, name: str) -> SplitResult:
     if port == 0 or any(ord(letter) < 33 for letter in url):
         raise MediaFetchError(name, "not a valid URL", "Check the address")
     return parts
+
+
+def _check_host(address: SplitResult, name: str, limits: MediaLimits) -> None:
+    host = (address.hostname or "").rstrip(".")
+    if limits.allowed_hosts is not None and host not in limits.allowed_hosts:
+        raise MediaFetchError(
+            name, f"the host {host} is not on the list", "Add it to MediaLimits.allowed_hosts"
+        )
 
 
 def _is_public(text: str) -> bool:

@@ -12,7 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from .errors import CorruptMediaError, EmptyMediaError, TruncatedMediaError, UnsupportedMediaError
+from .errors import (
+    CorruptMediaError,
+    EmptyMediaError,
+    MediaTooLargeError,
+    TruncatedMediaError,
+    UnsupportedMediaError,
+)
 from .limits import DEFAULT_LIMITS, MediaLimits
 from .source import Picture, Source, open_source
 
@@ -58,7 +64,8 @@ def open_picture(source: Source, limits: MediaLimits) -> Generator[Image.Image, 
             name, "not a picture that can be read", "Pass a PNG or JPEG file"
         ) from error
     except Image.DecompressionBombError as error:
-        raise UnsupportedMediaError(name, str(error), "Make it smaller") from error
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)  # where Pillow itself refuses to go on
+        raise MediaTooLargeError(name, f"over {most} pixels", "Make it smaller") from error
     except (OSError, SyntaxError, EOFError, struct.error, IndexError, MemoryError) as error:
         raise _damage(name, error) from error
     except (ValueError, TypeError, KeyError, OverflowError, ZeroDivisionError) as error:

@@ -16,7 +16,8 @@ class MediaLimits:
     `max_bytes` is for files on disk; `max_memory_bytes` for what is held in memory: bytes, `data:`
     URIs and fetched URLs. `max_pixels` is width x height of a frame, `max_decoded_bytes` all frames
     kept from one clip (width x height x 3 x frames). `max_audio_samples` counts the samples kept
-    (all channels). `max_duration_s` refuses longer clips from their header.
+    (all channels). `max_duration_s` refuses longer clips from their header. `allowed_hosts` None
+    fetches from every public host, otherwise from these alone, redirects included.
     """
 
     max_bytes: int = 16 * GIB
@@ -31,6 +32,7 @@ class MediaLimits:
     allow_urls: bool = True
     allow_files: bool = True
     allow_private_hosts: bool = False
+    allowed_hosts: tuple[str, ...] | None = None
 
     def check_bytes(self, name: str, size: int, *, in_memory: bool = False) -> None:
         """Raise MediaTooLargeError where `size` bytes are over the limit."""

@@ -1,0 +1,1 @@
+"""The serving room: `videollama2 serve`."""

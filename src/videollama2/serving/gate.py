@@ -1,0 +1,163 @@
+"""The first thing that a request meets: key, place, size and time, before anything is parsed."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from videollama2.serving.admission import Ticket
+from videollama2.serving.errors import ApiError, internal
+from videollama2.serving.service import Service
+
+log = logging.getLogger("videollama2.serving")
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+OPEN_PATHS = frozenset({"/health/live", "/health/ready"})
+ROUTES = frozenset(
+    {*OPEN_PATHS, "/metrics", "/v1/models", "/v1/chat/completions", "/v1/audio/tags"}
+)
+
+
+class Gate:
+    """Checks the key (in constant time), takes a place, reads the body within its limits.
+
+    Every answer gets an `X-Request-Id` of ours, and one line in the log: no query, no media.
+    """
+
+    def __init__(self, app: Application, service: Service) -> None:
+        self._app = app
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection's request."""
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self._app(scope, receive, send)
+            return
+        answer = _Answer(send, secrets.token_hex(12))
+        scope.setdefault("state", {})["request_id"] = answer.request_id
+        began = time.monotonic()
+        ticket: Ticket | None = None
+        try:
+            self._authenticate(scope)
+            if scope["method"] not in ("GET", "HEAD"):
+                ticket = self._service.admission.enter()
+                body = await self._body(scope, receive, ticket)
+                receive = _replay(body, receive)
+            await self._app(scope, receive, answer.send)
+        except ApiError as error:
+            await answer.refuse(error)
+        except Exception:
+            log.exception("request %s failed", answer.request_id)
+            await answer.refuse(internal())
+        finally:
+            if ticket is not None:
+                ticket.release()
+            self._note(scope, answer, time.monotonic() - began)
+
+    def _authenticate(self, scope: Scope) -> None:
+        key = self._service.settings.api_key
+        if key is None or scope["path"] in OPEN_PATHS:
+            return
+        given = f"Bearer {key_of(scope)}".encode(errors="replace")
+        if not hmac.compare_digest(given, f"Bearer {key}".encode()):
+            raise ApiError(401, "the API key is missing or wrong", code="invalid_api_key")
+
+    async def _body(self, scope: Scope, receive: Receive, ticket: Ticket) -> bytes:
+        promised = _header(scope, b"content-length")
+        if promised.isdigit() and int(promised) > self._service.settings.max_body_bytes:
+            ticket.hold(int(promised))
+        limit_s = self._service.settings.body_timeout_s
+        pieces = bytearray()
+        try:
+            async with asyncio.timeout(limit_s):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise ApiError(400, "the body was cut off", code="body_cut_off")
+                    piece: bytes = message.get("body", b"")
+                    ticket.hold(len(piece))
+                    pieces += piece
+                    if not message.get("more_body", False):
+                        return bytes(pieces)
+        except TimeoutError:
+            raise ApiError(
+                408, f"the body did not arrive within {limit_s:g} s", code="body_too_slow"
+            ) from None
+
+    def _note(self, scope: Scope, answer: _Answer, seconds: float) -> None:
+        route = scope["path"] if scope["path"] in ROUTES else "other"
+        metrics = self._service.metrics
+        metrics.requests.labels(route, str(answer.status)).inc()
+        metrics.request_seconds.observe(seconds)
+        if route not in OPEN_PATHS:
+            milliseconds = 1000 * seconds
+            log.info(
+                "%s %s %d %.0f ms %s",
+                scope["method"][:8], route, answer.status, milliseconds, answer.request_id,
+            )  # fmt: skip
+
+
+class _Answer:
+    """What is sent back: its status, and whether it has begun."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self.request_id = request_id
+        self.status = 499  # nobody waited for one
+        self._send = send
+        self._begun = False
+
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        """Pass a message on, the request's id in its headers."""
+        if message["type"] == "http.response.start":
+            self._begun = True
+            self.status = int(message["status"])
+            headers = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode())]
+            message = {**message, "headers": headers}
+        await self._send(message)
+
+    async def refuse(self, error: ApiError) -> None:
+        """Send an error, unless an answer has begun: then the connection breaks off."""
+        if self._begun:
+            return
+        body = json.dumps(error.body).encode()
+        headers = {
+            "content-type": "application/json",
+            "content-length": str(len(body)),
+            # What is left of a body that was not read is no next request.
+            **({"connection": "close"} if error.status in (401, 408, 413, 429, 503) else {}),
+            **error.headers,
+        }
+        pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        await self.send({"type": "http.response.start", "status": error.status, "headers": pairs})
+        await self.send({"type": "http.response.body", "body": body})
+
+
+def key_of(scope: Scope) -> str:
+    """The API key that came with a request, "" where none did."""
+    kind, _, key = _header(scope, b"authorization").partition(" ")
+    return key.strip() if kind.lower() == "bearer" else ""
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """The body as one message, then whatever the connection says."""
+    waiting = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replayed() -> MutableMapping[str, Any]:
+        return waiting.pop() if waiting else await receive()
+
+    return replayed
