@@ -46,6 +46,16 @@ def test_adapters() -> None:
     assert language.adapters == language.trainable == 16 * 28 * per_layer
 
 
+def test_four_bits() -> None:
+    """Every weight of Qwen2-7B's 28 x 7 linear layers in 4 bits and its share of two scales."""
+    narrow, wide = (plan(load_recipe(name)) for name in ("qlora", "lora"))
+    assert narrow.parts == wide.parts
+    linear = 28 * (2 * 3584 * 3584 + 2 * 3584 * 512 + 3 * 3584 * 18944)
+    spared = linear * 2 - linear * (4 + 8 / 64 + 32 / (64 * 256)) / 8
+    assert wide.memory.weights - narrow.memory.weights == pytest.approx(spared, abs=1)
+    assert wide.memory.activations == narrow.memory.activations
+
+
 def test_a_folder_and_its_data(
     tmp_path: Path, records_file: Path, settings: Callable[..., list[str]]
 ) -> None:

@@ -40,6 +40,7 @@ TABLE = [
         {"connector": 2e-5, "audio": 2e-5, "audio_projector": 2e-5, "language_model": 2e-5},
     ),
     ("lora", 128, 1, 128, 4, 1, 500, 99, {"connector": 2e-5}),
+    ("qlora", 128, 1, 128, 4, 1, 500, 99, {"connector": 2e-5}),
 ]  # fmt: skip
 
 

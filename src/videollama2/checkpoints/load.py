@@ -19,6 +19,7 @@ from transformers.initialization import no_init_weights
 from videollama2.checkpoints.devices import DeviceMap, Placement, place
 from videollama2.checkpoints.errors import CheckpointError
 from videollama2.checkpoints.fit import Fit, Piece, fit
+from videollama2.checkpoints.four_bit import FourBit
 from videollama2.checkpoints.gather import Elsewhere, Gathered, gather
 from videollama2.checkpoints.locate import HubOptions, Layout, find_layout
 from videollama2.checkpoints.lora import LowRank
@@ -46,6 +47,7 @@ def load_model(
     audio_tower: Name | None = None,
     config: VideoLlama2Config | None = None,
     attn_implementation: str | None = None,
+    four_bit: FourBit | None = None,
     revision: str | None = None,
     cache_dir: Name | None = None,
     token: str | bool | None = None,
@@ -55,7 +57,8 @@ def load_model(
 
     `dtype` None or "auto" takes the checkpoint's own. `language_model`, `vision_tower` and
     `audio_tower` say where parts come from that the checkpoint does not hold, or that should
-    replace its own. Peak memory is the model's plus one tensor's.
+    replace its own. `four_bit` keeps the language model's linear layers in 4 bits. Peak memory is
+    the model's plus one tensor's.
 
     Raises:
         CheckpointError: a file or part is missing or damaged, or parameters do not fit.
@@ -76,9 +79,11 @@ def load_model(
         config._attn_implementation = attn_implementation  # pyright: ignore[reportPrivateUsage]
     chosen = _choose_dtype(dtype, config, gathered)
     model = empty_model(config)
+    if four_bit is not None:
+        four_bit.prepare(model, chosen)
     fitted = fit_model(model, gathered)
     placement = place(model, device_map, device, chosen)
-    _fill(model, fitted, gathered.changes, placement, chosen)
+    _fill(model, fitted, gathered.changes, placement, chosen, four_bit)
     placement.finish(model)
     _set_dtype(config, chosen)
     model.name_or_path = str(name_or_path)
@@ -181,6 +186,7 @@ def _fill(
     changes: Mapping[str, LowRank],
     placement: Placement,
     dtype: torch.dtype,
+    four_bit: FourBit | None = None,
 ) -> None:
     """Read every tensor into the model, in the order of the files."""
     slots = _slots(model)
@@ -196,7 +202,9 @@ def _fill(
         )
         for piece in pieces:
             _read_piece(piece, value, changes.get(piece.name))
-        if isinstance(slot.value, nn.Parameter):
+        if four_bit is not None and four_bit.holds(slot.value):
+            value = four_bit.quantized(value, slot.places[0][0])
+        elif isinstance(slot.value, nn.Parameter):
             value = nn.Parameter(value, requires_grad=slot.value.requires_grad)
         for module, leaf in slot.places:
             setattr(module, leaf, value)

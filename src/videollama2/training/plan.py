@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from videollama2.assistant import resolve
+from videollama2.checkpoints import four_bit
 from videollama2.checkpoints.load import empty_model
 from videollama2.model.config import VideoLlama2Config
 from videollama2.model.tokens import (
@@ -68,6 +69,7 @@ def plan(recipe: Recipe, *, devices: int = 1, half: bool = True) -> Plan:
     accumulation = recipe.batch.accumulation(devices)
     config = planned_config(recipe.model)
     model = empty_model(config)
+    in_four_bits = four_bit.quantizable(model) if recipe.quantization is not None else 0
     if recipe.adapter is not None:
         add_adapters(model, recipe.adapter, empty=True)
     choose(model, recipe)
@@ -80,7 +82,7 @@ def plan(recipe: Recipe, *, devices: int = 1, half: bool = True) -> Plan:
     elif not Path(resolve(start)).is_dir():
         warnings.insert(0, f"model.start {start}: no such folder here")
     steps = None if records is None else steps_for(recipe, records)
-    memory = _memory(recipe, config, parts, max(tokens.values()), half)
+    memory = _memory(recipe, config, parts, max(tokens.values()), half, in_four_bits)
     return Plan(parts, tokens, records, steps, accumulation, memory, tuple(warnings))
 
 
@@ -119,10 +121,12 @@ def _memory(
     parts: tuple[PartCount, ...],
     media_tokens: int,
     half: bool,
+    in_four_bits: int,
 ) -> Memory:
-    """An estimate. Frozen weights are kept in the width computed in, trainable ones in float32
-    with a copy in that width; with recomputation a layer keeps its input alone, and one layer at
-    a time all it makes; logits are kept in both widths, with their gradient.
+    """An estimate. Frozen weights are kept in the width computed in, or so many in 4 bits,
+    trainable ones in float32 with a copy in that width; with recomputation a layer keeps its input
+    alone, and one layer at a time all it makes; logits are kept in both widths, with their
+    gradient.
     """
     width = 2 if half else 4
     trainable = sum(part.trainable for part in parts)
@@ -137,7 +141,8 @@ def _memory(
         kept = layers * layer
     logits = tokens * int(text.vocab_size) * (width + 8)
     return Memory(
-        weights=frozen * width + trainable * (4 + (width if half else 0)),
+        weights=round((frozen - in_four_bits) * width + in_four_bits * four_bit.WIDTH)
+        + trainable * (4 + (width if half else 0)),
         gradients=trainable * 4,
         optimizer=trainable * _ADAMW,
         activations=kept + logits + _connector_keeps(recipe, config, width),

@@ -127,6 +127,13 @@ class AdapterSection(Section):
     learning_rate: Rate = 2e-5
 
 
+class QuantizationSection(Section):
+    """The language model's linear layers frozen in 4 bits (`checkpoints.four_bit`)."""
+
+    kind: Literal["nf4", "fp4"] = "nf4"
+    double: bool = True
+
+
 class BatchSection(Section):
     """`total` records to one step, kept on any number of devices by accumulation."""
 
@@ -213,6 +220,7 @@ class Recipe(Section):
     data: DataSection = DataSection()
     train: TrainSection = TrainSection()
     adapter: AdapterSection | None = None
+    quantization: QuantizationSection | None = None
     batch: BatchSection
     optimizer: OptimizerSection = OptimizerSection()
     parallel: ParallelSection = ParallelSection()
@@ -236,6 +244,7 @@ class Recipe(Section):
                 f"{', '.join(both)} would train with adapters and without: "
                 f"say train.{both[0]}=null or take it out of adapter.parts"
             )
+        self._check_quantization()
         if self.data.pack_tokens is not None and not self.data.packing:
             raise TrainingError(
                 f"data.pack_tokens is {self.data.pack_tokens} and nothing is packed: "
@@ -245,4 +254,21 @@ class Recipe(Section):
         if ratio is not None and lists and len(ratio) != lists:
             raise TrainingError(
                 f"data.ratio has {len(ratio)} numbers for {lists} data.files: one for each"
+            )
+
+    def _check_quantization(self) -> None:
+        if self.quantization is None:
+            return
+        if self.train.language_model is not None:
+            raise TrainingError(
+                "weights in 4 bits cannot train: say train.language_model=null or quantization=null"
+            )
+        if self.parallel.kind in ("fsdp2", "deepspeed_zero3"):
+            raise TrainingError(
+                "weights in 4 bits cannot be shared out: say parallel.kind=ddp or quantization=null"
+            )
+        if self.adapter is None:
+            raise TrainingError(
+                "quantization is for training with adapters and there are none: "
+                "say adapter.rank=128 or quantization=null"
             )

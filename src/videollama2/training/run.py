@@ -23,11 +23,18 @@ from accelerate import PartialState
 from transformers import TrainingArguments, set_seed
 
 from videollama2.assistant import resolve
+from videollama2.checkpoints import four_bit
 from videollama2.checkpoints.load import load_model, load_processor
 from videollama2.model.config import VideoLlama2Config
 from videollama2.training.adapter_files import save_adapter
 from videollama2.training.adapters import add_adapters, check_installed, merge_adapters
-from videollama2.training.checkpoint import checkpoints, find, load_trained, processes_of
+from videollama2.training.checkpoint import (
+    checkpoints,
+    find,
+    load_trained,
+    processes_of,
+    trained,
+)
 from videollama2.training.collate import Collator, RecordDataset, RowMaker, pad_id_of
 from videollama2.training.data import Lists, read_lists
 from videollama2.training.errors import RecordError, RecordsError, TrainingError
@@ -158,6 +165,8 @@ def _check(recipe: Recipe) -> Lists:
     if recipe.adapter is not None:
         check_installed()
     check_trackers(recipe)
+    if recipe.quantization is not None:
+        four_bit.check_installed()
     before = Path(recipe.run.folder) / RECIPE
     if before.is_file() and _has_begun(before.parent):
         changed = differences(load_recipe(str(before)), recipe)
@@ -249,8 +258,10 @@ def _features(recipe: Recipe, model: Any, processor: Any) -> FeatureStore | None
     return FeatureStore(folder, processor, check_settings(folder, now, exact=False))
 
 
-def load_for_training(recipe: Recipe) -> tuple[Any, Any]:
+def load_for_training(recipe: Recipe, *, quantized: bool = True) -> tuple[Any, Any]:
     """The model with what trains in float32, and its processor.
+
+    Without `quantized` it is as wide as the checkpoint, whatever the recipe says.
 
     Raises:
         CheckpointError: it cannot be read.
@@ -262,8 +273,16 @@ def load_for_training(recipe: Recipe) -> tuple[Any, Any]:
     processor.limits = replace(
         processor.limits, allow_private_hosts=recipe.data.allow_private_hosts
     )
-    half = uses_bfloat16(recipe)
-    model: Any = load_model(start, dtype=torch.bfloat16 if half else torch.float32)
+    dtype = torch.bfloat16 if uses_bfloat16(recipe) else torch.float32
+    if recipe.quantization is not None and quantized:
+        kept = four_bit.FourBit(recipe.quantization.kind, recipe.quantization.double)
+        # Where it trains, so that its whole width never lies in the host's memory.
+        state: Any = PartialState()  # it is untyped
+        model: Any = load_model(start, dtype=dtype, four_bit=kept, device=state.device)
+        # Experts stacked in one tensor are no linear layers, so they are not among them.
+        log.info("%.1f %% of the language model is in 4 bits", 100 * four_bit.share(model))
+    else:
+        model = load_model(start, dtype=dtype)
     model.config.num_frames = section.num_frames
     processor.video_processor.num_frames = processor.image_frames = section.num_frames
     if section.media_mode is not None:
@@ -339,6 +358,8 @@ def _export(trainer: Any, recipe: Recipe, folder: Path) -> None:
         trainer.processor.save_pretrained(staged)
         shutil.rmtree(folder / ADAPTER, ignore_errors=True)
         staged.rename(folder / ADAPTER)
+        if recipe.quantization is not None:
+            model = _unquantized(model, recipe)
         merge_adapters(model)
     forget_origins(model, recipe)
     staged = _staged(folder / MODEL)
@@ -346,6 +367,18 @@ def _export(trainer: Any, recipe: Recipe, folder: Path) -> None:
     trainer.processor.save_pretrained(staged)
     staged.rename(folder / MODEL)
     log.info("the model is in %s", folder / MODEL)
+
+
+def _unquantized(model: Any, recipe: Recipe) -> Any:
+    """What was trained, on the checkpoint's own weights in place of those in 4 bits.
+
+    Those only approximate it: the checkpoint's own are the better ground, and carry no such error.
+    """
+    whole, _ = load_for_training(recipe, quantized=False)
+    learned = trained(model)
+    for name, parameter in trained(whole).items():
+        parameter.data.copy_(learned[name].data)
+    return whole
 
 
 def _staged(folder: Path) -> Path:
