@@ -14,6 +14,7 @@ import tiny
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import Job, launch
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import flash_attention_mask
@@ -307,3 +308,27 @@ def test_packing_is_said_before_weights_are_read() -> None:
         load_recipe("lora", ["data.pack_tokens=9"])
     with pytest.raises(TrainingError, match=r"data\.pack is no setting; did you mean data\.pac"):
         load_recipe("lora", ["data.pack=true"])
+
+
+@pytest.mark.timeout(900)
+def test_each_process_packs_its_share(tmp_path: Path, settings: Callable[..., list[str]]) -> None:
+    """Two processes, packed: the losses of one that pads, on weights of any kind."""
+    packed = ("data.packing=true", "data.pack_tokens=150", "optimizer.precision=float32")
+    joint = ("batch.total=8",)
+    adapters = (*joint, "adapter.rank=2", "adapter.dropout=0", "adapter.learning_rate=1e-2")
+    cases = {
+        "ddp": ("audio_visual_joint", joint, "parallel.kind=ddp"),
+        "fsdp2": ("audio_visual_joint", joint, "parallel.kind=fsdp2"),
+        "qlora": ("qlora", adapters, "parallel.kind=ddp"),
+    }
+    jobs = [
+        Job(name, settings(tmp_path / case, *more, *packed, kind))
+        for case, (name, more, kind) in cases.items()
+    ]
+    ended = launch(2, jobs, tmp_path / "jobs")
+    assert ended.returncode == 0, ended.stderr
+    for case, (name, more, _) in cases.items():
+        alone = tmp_path / f"{case}-alone"
+        train(load_recipe(name, settings(alone, *more, "optimizer.precision=float32")))
+        assert losses(tmp_path / case) == pytest.approx(losses(alone), rel=1e-4)
+        assert (tmp_path / case / "model").is_dir()
