@@ -7,12 +7,16 @@ The recording of the released code's numbers (`recorded`), and a tiny random mod
 from __future__ import annotations
 
 import shutil
+import signal
 import tarfile
 import tempfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
+
+# In the background of a shell Ctrl-C is ignored, also by what tests start: here it counts again.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 try:
     from hypothesis import HealthCheck, settings

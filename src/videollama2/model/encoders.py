@@ -10,6 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from videollama2.model.beats import BeatsTrace
 from videollama2.model.config import BeatsConfig, VideoLlama2Config
 from videollama2.model.connector import build_audio_projector, build_connector
 from videollama2.model.encoded import Features, media_output, stack_if_equal, wanted_outputs
@@ -160,12 +161,15 @@ class VideoLlama2Encoders(VideoLlama2PreTrainedModel):
         mask = input_features_mask.bool() if input_features_mask is not None else None
         if mask is not None and (not config.mask_padding or bool(mask.all())):
             mask = None
-        heard = tower.trace(
-            input_features,
-            mask,
-            hidden_states=wanted["output_hidden_states"],
-            attentions=wanted["output_attentions"],
-        )
+        if any(wanted.values()):
+            heard = tower.trace(
+                input_features,
+                mask,
+                hidden_states=wanted["output_hidden_states"],
+                attentions=wanted["output_attentions"],
+            )
+        else:  # by its call, which hooks (a tower on another device) hang on
+            heard = BeatsTrace(tower(input_features, mask))
         tokens: Features = projector(heard.tokens)
         if mask is not None:
             counts = [num_audio_tokens(config, frames) for frames in integers(mask.sum(1))]

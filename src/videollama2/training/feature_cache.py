@@ -32,7 +32,7 @@ from videollama2.training.features import (
     write_batch,
 )
 from videollama2.training.labels import ChatEncoder
-from videollama2.training.parts import rest_frozen_encoders
+from videollama2.training.parts import rest_frozen_encoders, zeros_for_what_is_left_out
 from videollama2.training.recipe import Recipe
 from videollama2.training.records import Medium
 from videollama2.training.run import load_for_training, trained_parts, uses_bfloat16
@@ -193,6 +193,7 @@ def _throughput(
 ) -> tuple[float, float] | None:
     """Samples a second from disk to gradients, without and with the features."""
     encoder = ChatEncoder(processor, system_text=recipe.data.system_text)
+    zeros_for_what_is_left_out(model)
     measured: list[float] = []
     for features in (None, store):
         makers = [
