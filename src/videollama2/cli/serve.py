@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from videollama2.cli import options
-from videollama2.cli.console import WRONG_USAGE, exit_codes, fail, note
+from videollama2.cli.console import WRONG_USAGE, exit_codes, fail, note, settle_output
 
 EXAMPLES = """
 [bold]Examples[/bold]
@@ -92,6 +92,7 @@ def serve(
     ] = False,
 ) -> None:
     """Serve a model over HTTP, as OpenAI's chat completions; Ctrl-C or SIGTERM ends it."""
+    settle_output()
     with exit_codes():
         if api_key == "":
             fail("--api-key is empty: give a key, or leave it out", WRONG_USAGE)

@@ -57,6 +57,10 @@ class Gate:
             await self._app(scope, receive, answer.send)
         except ApiError as error:
             await answer.refuse(error)
+        except asyncio.CancelledError:
+            if not self._service.admission.closed:
+                raise
+            log.warning("request %s was cut off: the server stops", answer.request_id)
         except Exception:
             log.exception("request %s failed", answer.request_id)
             await answer.refuse(internal())

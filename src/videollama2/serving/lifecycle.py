@@ -68,7 +68,8 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to drain; at the second signal, end."""
         if self._drain_until is not None:
-            self.should_exit = self.force_exit = True
+            self.should_exit = True
+            self.config.timeout_graceful_shutdown = 0
             return
         self._service.admission.closed = True
         self._drain_until = time.monotonic() + self._service.settings.drain_s
