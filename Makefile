@@ -1,6 +1,7 @@
 # Everything a contributor does. `make help` lists it.
 PYTHON ?= python3
 VENV ?= .venv
+WORKERS ?= 2
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
@@ -25,8 +26,8 @@ install: $(STAMP)  ## make the environment in .venv
 demo: $(STAMP)  ## ask the bundled starter about an example clip
 	$(BIN)/python examples/demo.py
 
-test: $(STAMP)  ## install and pass the tests
-	$(BIN)/python -m pytest
+test: $(STAMP)  ## install and pass the tests, in WORKERS=2 processes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-mixins: $(STAMP)  ## transformers' own tests of a model and a processor, fetched with pip
 	$(BIN)/python scripts/fetch_transformers_tests.py --out .transformers-tests
