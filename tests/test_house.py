@@ -18,6 +18,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"scenes", "layouts"}),
     frozenset({"media", "model"}),
     frozenset({"processing"}),
+    frozenset({"reading"}),
     frozenset({"generation", "checkpoints"}),
     frozenset({"face"}),
     frozenset({"evaluation", "scale", "serving", "training"}),

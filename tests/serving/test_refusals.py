@@ -238,15 +238,15 @@ def test_a_medium_that_takes_its_reader_along(
     serve: Any, clip: Any, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     server = shared(serve, "faults", readers=1, read_timeout_s=4.0)
-    readers = server.service._readers
+    pool = server.service._readers.pool
     hostile = Hostile(fault)
-    monkeypatch.setattr(readers, "_loader", hostile)
-    readers._threads.submit(lambda: setattr(readers._local, "reader", None)).result()
+    monkeypatch.setattr(pool, "_loader", hostile)
+    pool.close()
     code = "media_too_large" if fault == "memory" else "media_unreadable"
     changed = {**clip, "num_frames": {"crash": 2, "hang": 3, "memory": 4, "nonsense": 5}[fault]}
     refused(server.chat(changed, "?"), 400, code)
     monkeypatch.undo()
-    readers._threads.submit(lambda: setattr(readers._local, "reader", None)).result()
+    pool.close()
     assert server.chat(clip, "?").status_code == 200
 
 
@@ -267,9 +267,9 @@ class Hostile:
         if self.fault == "memory":
             return np.ones(10**10)
         os.write(1, b"")
-        from videollama2.serving import reading
+        from videollama2.reading import task
 
-        reading.answer = lambda *_: b"nonsense"  # what a reader taken over might send
+        task.answer = lambda *_: b"nonsense"  # what a reader taken over might send
         raise SystemExit
 
 

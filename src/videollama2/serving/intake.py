@@ -15,6 +15,7 @@ from videollama2.engine import Medium
 from videollama2.media.errors import MediaError
 from videollama2.media.source import Source, open_source
 from videollama2.processing.parts import AudioInput, ImageInput, LoadedMedia, Part, VideoInput
+from videollama2.reading.task import ReadTask, SoundWindows
 from videollama2.serving.cache import Key, MediaCache
 from videollama2.serving.errors import ApiError, media_refused
 from videollama2.serving.metrics import Metrics
@@ -26,7 +27,6 @@ from videollama2.serving.protocol import (
     VideoPart,
 )
 from videollama2.serving.readers import Readers
-from videollama2.serving.reading import ReadTask, SoundWindows
 from videollama2.serving.settings import ANY_HOST, MediaRules, ServerSettings
 
 _FETCHERS = 8

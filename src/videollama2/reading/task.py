@@ -49,13 +49,13 @@ class SoundWindows:
 def serve(wire: Connection, loader: MediaLoader, memory_bytes: int) -> None:
     """Answer tasks until nobody asks: the body of a reading process."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # the server ends it
+        signal.signal(number, signal.SIG_IGN)  # whoever started it ends it
     limit_memory(memory_bytes)
     torch.set_num_threads(1)
     with suppress(EOFError, OSError):
         wire.send_bytes(b"ready")
         while True:
-            task: ReadTask = wire.recv()  # from the server itself
+            task: ReadTask = wire.recv()  # from our own side
             wire.send_bytes(answer(loader, task))
 
 

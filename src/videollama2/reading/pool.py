@@ -1,0 +1,152 @@
+"""Reading processes: started as they are needed, killed where a medium takes them along."""
+
+from __future__ import annotations
+
+import multiprocessing
+import queue
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from videollama2.media.errors import MediaError
+from videollama2.processing.loader import MediaLoader
+from videollama2.processing.parts import LoadedMedia
+from videollama2.reading.task import ReadTask, SoundWindows, serve, unpack
+
+MIB = 1024**2
+_START_S = 120.0
+_LARGEST_REPLY = 2 * 1024**3
+
+
+class ReaderLostError(MediaError):
+    """The process that read this medium died or did not come to an end."""
+
+
+def prepare() -> None:
+    """Begin to import what reading processes need, beside whatever else is going on.
+
+    A fork of a process that has imported everything and opened nothing starts at once.
+    """
+    if "forkserver" in multiprocessing.get_all_start_methods():
+        from multiprocessing import forkserver
+
+        forkserver.set_forkserver_preload(["videollama2.reading.task"])
+        forkserver.ensure_running()
+
+
+class _Reader:
+    """One process and the wire to it."""
+
+    def __init__(self, loader: MediaLoader, memory_bytes: int) -> None:
+        kinds = multiprocessing.get_all_start_methods()
+        context: Any = multiprocessing.get_context(
+            "forkserver" if "forkserver" in kinds else "spawn"
+        )
+        self.wire, theirs = context.Pipe()
+        self.process = context.Process(
+            target=serve, args=(theirs, loader, memory_bytes), daemon=True
+        )
+        self.process.start()
+        theirs.close()
+        if not self.wire.poll(_START_S):
+            self.close()
+            raise ReaderLostError("medium", "no process to read it could be started")
+        self.wire.recv_bytes(16)
+
+    def ask(self, task: ReadTask, timeout_s: float) -> bytes:
+        """The reply.
+
+        Raises:
+            ReaderLostError: the process has died, or is too slow and was killed.
+        """
+        deadline = time.monotonic() + timeout_s
+        try:
+            self.wire.send(task)
+            if self.wire.poll(max(deadline - time.monotonic(), 0)):
+                return self.wire.recv_bytes(_LARGEST_REPLY)
+        except (EOFError, OSError) as error:
+            raise ReaderLostError("medium", "the process that read it has died") from error
+        raise ReaderLostError("medium", f"reading it takes longer than {timeout_s:g} s")
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.kill()
+        self.process.join()
+        with suppress(OSError):
+            self.wire.close()
+
+
+class ReaderPool:
+    """So many reading processes; any thread may `read`, and waits until one is free.
+
+    A medium is read in at most `timeout_s`, by a process that grows by at most `memory_bytes`.
+    `on_lost` is called for each process that died or was killed over a medium.
+    """
+
+    def __init__(
+        self,
+        loader: MediaLoader,
+        *,
+        readers: int = 2,
+        timeout_s: float = 60.0,
+        memory_bytes: int = 2048 * MIB,
+        on_lost: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._loader = loader
+        self._timeout_s = timeout_s
+        self._memory_bytes = memory_bytes
+        self._on_lost = on_lost
+        self._all: set[_Reader] = set()
+        self._lock = threading.Lock()
+        self._free: queue.SimpleQueue[_Reader | None] = queue.SimpleQueue()
+        for _ in range(readers):
+            self._free.put(None)
+
+    def start_one(self) -> None:
+        """Start a process, so that the first medium need not wait for it."""
+        self._free.put(self._running(self._free.get()))
+
+    def read(self, task: ReadTask) -> LoadedMedia | SoundWindows:
+        """Read one medium.
+
+        Raises:
+            MediaError: it cannot be read; `ReaderLostError` where it took its process along.
+        """
+        reader = self._free.get()
+        try:
+            reader = self._running(reader)
+            return unpack(reader.ask(task, self._timeout_s))
+        except ReaderLostError:
+            reader = self._drop(reader)
+            raise
+        except MediaError:
+            raise
+        except (ValueError, KeyError, TypeError) as error:  # no reply that we would send
+            reader = self._drop(reader)
+            raise ReaderLostError("medium", "the process that read it answers nonsense") from error
+        finally:
+            self._free.put(reader)
+
+    def close(self) -> None:
+        """End every process; reading after that starts them anew."""
+        with self._lock:
+            readers, self._all = self._all, set()
+        for reader in readers:
+            reader.close()
+
+    def _running(self, reader: _Reader | None) -> _Reader:
+        if reader is not None and reader.process.is_alive():
+            return reader
+        reader = _Reader(self._loader, self._memory_bytes)
+        with self._lock:
+            self._all.add(reader)
+        return reader
+
+    def _drop(self, reader: _Reader | None) -> None:
+        self._on_lost()
+        if reader is not None:
+            with self._lock:
+                self._all.discard(reader)
+            reader.close()
