@@ -15,7 +15,7 @@ PACKAGE = "videollama2"
 
 # From the bottom up; rooms of one floor do not know each other, but for the face's own files.
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"scenes", "layouts"}),
+    frozenset({"scenes", "layouts", "storage"}),
     frozenset({"media", "model"}),
     frozenset({"processing"}),
     frozenset({"reading"}),
@@ -26,7 +26,7 @@ FLOORS: tuple[frozenset[str], ...] = (
 )
 FACE = frozenset({"answers", "assistant", "auto", "compat", "conversation", "engine"})
 # They know nothing of ours, or only of the bottom.
-ALONE = frozenset({"media", "scenes", "layouts"})
+ALONE = frozenset({"media", "scenes", "layouts", "storage"})
 # Upward all the same, inside a function: `from_pretrained` hands released layouts to the loader.
 EXCEPTIONS = frozenset(
     {("model.model", "checkpoints.load"), ("processing.processor", "checkpoints.load")}

@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 from videollama2.evaluation.errors import EvaluationError
 from videollama2.evaluation.replies import (
     Failure,
-    GrowingFile,
     Reply,
     read_lines,
     read_replies,
     replies_file,
-    write_whole,
 )
+from videollama2.storage.lines import GrowingFile
 
 texts = st.text(st.characters(), max_size=40)
 replies = st.builds(
@@ -71,10 +70,3 @@ def test_damage_inside_is_named(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="another form"):
         read_replies(tmp_path)
     assert read_lines(tmp_path / "none.jsonl") == []
-
-
-def test_write_whole_leaves_nothing_half(tmp_path: Path) -> None:
-    write_whole(tmp_path / "new" / "a.txt", "one")
-    write_whole(tmp_path / "new" / "a.txt", "two")
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.txt"]
-    assert (tmp_path / "new" / "a.txt").read_text() == "two"

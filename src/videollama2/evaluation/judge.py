@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from videollama2.evaluation.client import ChatClient, Completion, RequestRefusedError
-from videollama2.evaluation.replies import GrowingFile, Reply, read_lines
+from videollama2.evaluation.replies import Reply, read_lines
 from videollama2.evaluation.samples import judgements_of
 from videollama2.evaluation.task import Judgement, JudgePrompt, Question, Task
 from videollama2.evaluation.verdicts import Verdict, read_verdict, schema_of
+from videollama2.storage.lines import GrowingFile
 
 MAX_TOKENS = 800
 """As the released scripts allow."""

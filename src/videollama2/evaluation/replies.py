@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from videollama2.evaluation.errors import EvaluationError
+from videollama2.storage.lines import DamagedLineError, iterate_lines
 
 
 @dataclass(frozen=True)
@@ -68,62 +67,20 @@ class Reply:
         )
 
 
-def json_line(value: Mapping[str, Any]) -> str:
-    """One line of JSON, with its end; no character of it ends a line elsewhere."""
-    text = json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
-    for mark in ("\u2028", "\u2029", "\x85"):
-        text = text.replace(mark, f"\\u{ord(mark):04x}")
-    # A lone half of a surrogate pair, as a broken decoder gives, is no UTF-8.
-    return text.encode("utf-8", "backslashreplace").decode() + "\n"
-
-
-class GrowingFile:
-    """A JSON Lines file to append to, safe against being killed between any two bytes.
-
-    A last line that was not finished is dropped when the file is opened again.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            _drop_unfinished(path)
-
-    def append(self, values: Sequence[Mapping[str, Any]]) -> None:
-        """Write these lines in one go, on disk when this returns."""
-        with self.path.open("a", encoding="utf-8", newline="\n") as file:
-            file.write("".join(json_line(value) for value in values))
-            file.flush()
-            os.fsync(file.fileno())
-
-
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """The lines of a growing file; an unfinished last one is left out.
 
     Raises:
         EvaluationError: another line is no JSON object.
     """
-    if not path.is_file():
-        return []
-    *lines, _ = path.read_bytes().split(b"\n")
-    found: list[dict[str, Any]] = []
-    for number, line in enumerate(lines, 1):
-        try:
-            value: object = json.loads(line)
-        except ValueError:
-            value = None
-        if not isinstance(value, dict):
-            raise EvaluationError(
-                path, f"line {number} is damaged", "Delete that line: its question is asked again"
-            )
-        found.append(cast(dict[str, Any], value))
-    return found
-
-
-def _drop_unfinished(path: Path) -> None:
-    with path.open("r+b") as file:
-        content = file.read()
-        file.truncate(content.rfind(b"\n") + 1)
+    try:
+        return list(iterate_lines(path))
+    except DamagedLineError as error:
+        raise EvaluationError(
+            path,
+            f"line {error.number} is damaged",
+            "Delete that line: its question is asked again",
+        ) from None
 
 
 def replies_file(folder: Path, rank: int) -> Path:
@@ -148,11 +105,3 @@ def read_replies(folder: Path) -> dict[str, Reply]:
                 ) from None
             found.setdefault(reply.id, reply)
     return found
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or as it was."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(beside, path)

@@ -11,14 +11,13 @@ from typing import Any
 from videollama2.evaluation.answering import Answerer, Decoding
 from videollama2.evaluation.errors import AnnotationError, EvaluationError
 from videollama2.evaluation.replies import (
-    GrowingFile,
     Reply,
     read_replies,
     replies_file,
-    write_whole,
 )
 from videollama2.evaluation.sharding import Place
 from videollama2.evaluation.task import Question, Task
+from videollama2.storage.lines import GrowingFile, write_whole
 
 
 @dataclass(frozen=True)

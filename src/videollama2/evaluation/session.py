@@ -12,13 +12,14 @@ from videollama2.evaluation.answering import Answerer
 from videollama2.evaluation.errors import ServerError
 from videollama2.evaluation.judge import Judge, VerdictFile, Verdicts, known_verdicts
 from videollama2.evaluation.page import as_page
-from videollama2.evaluation.replies import Reply, json_line, read_replies, write_whole
+from videollama2.evaluation.replies import Reply, read_replies
 from videollama2.evaluation.report import Entry, as_data, as_markdown
 from videollama2.evaluation.run import Choice, answer, claim, read_questions, settings_of
 from videollama2.evaluation.samples import Sample, score_all
 from videollama2.evaluation.sharding import Place
 from videollama2.evaluation.summary import summarise
 from videollama2.evaluation.task import Question, Task
+from videollama2.storage.lines import json_line, write_whole
 
 # (what is being done, done, of how many)
 Progress = Callable[[str, int, int], None]
