@@ -41,6 +41,12 @@ def test_what_passes_is_tried_again(trouble: Says) -> None:
     assert "authorization" not in server.headers[0]
 
 
+def test_a_server_that_says_nothing_of_its_models() -> None:
+    """It answers questions all the same: most peers list no more than names."""
+    with chat_server(in_turn([Says("x")])) as server:  # it knows no GET
+        assert ChatClient(server.url, "m").card() == {}
+
+
 def test_waits_as_long_as_the_server_says_but_not_for_ever() -> None:
     slept: list[float] = []
     troubles = [

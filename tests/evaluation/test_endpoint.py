@@ -22,7 +22,7 @@ from videollama2.evaluation.registry import find
 from videollama2.evaluation.run import Choice, read_questions
 from videollama2.evaluation.task import MediaFile, Question
 from videollama2.media.sampling import uniform_indices
-from videollama2.media.video import read_video
+from videollama2.media.video import VideoClip, read_video
 
 GREEDY = Decoding(64)
 
@@ -79,6 +79,63 @@ def test_frames_arrive_as_they_were_sampled(media_folder: Path, tmp_path: Path) 
         assert np.abs(ours.astype(int) - theirs).mean() < 3
     one = video_of_frames(read_video(media_folder / "clip.mp4", num_frames=1))
     assert len(one) > 500
+
+
+@pytest.mark.parametrize("count", [1, 2, 8, 16, 33])
+def test_our_server_gets_frames_without_loss(count: int, tmp_path: Path) -> None:
+    """Read back by the released rule they are the same frames to the bit, odd sides too."""
+    random = np.random.default_rng(count)
+    frames = [random.integers(0, 256, (37, 51, 3), dtype=np.uint8) for _ in range(count)]
+    clip = VideoClip("x", frames, tuple(range(count)), tuple(np.arange(count) * 7.5), 24.0, 900.0)
+    file = tmp_path / "sent.mp4"
+    file.write_bytes(video_of_frames(clip, lossless=True))
+    back = read_video(file, num_frames=count)
+    assert back.indices == tuple(range(count))
+    for sent, got in zip(frames, back.frames, strict=True):
+        assert np.array_equal(sent, got)
+
+
+def test_our_server_gets_files_as_they_are_and_their_ranges(media_folder: Path) -> None:
+    clip = media_folder / "clip.mp4"
+    media = [
+        MediaFile("video", "clip.mp4", clip, 0.5, 1.5, sound=None),
+        MediaFile("video", "clip.mp4", clip, 0.5, 1.5),
+        MediaFile("audio", "clip.mp4", clip, end=1.0),
+    ]
+    with chat_server(in_turn([Says("ok")])) as server:
+        answerer = Endpoint(client(server.url), 4, ours=True)
+        for number, medium in enumerate(media):
+            asked = Question(str(number), ("?",), (medium,))
+            assert answerer.answer([asked], GREEDY)[0].notes == ()
+    heard, silent, sound = (one["messages"][0]["content"][0] for one in server.requests)
+    assert data_of(heard) == data_of(sound) == clip.read_bytes()
+    assert {name: heard[name] for name in ("start", "end", "num_frames")} == {
+        "start": 0.5, "end": 1.5, "num_frames": 4,
+    }  # fmt: skip
+    assert "sound" not in heard
+    assert (silent["num_frames"], "start" in silent) == (4, False)
+    assert (sound["end"], "start" in sound, "num_frames" in sound) == (1.0, False, False)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "This model's maximum context length is 4096 tokens. However, you requested 4200 tokens",
+        "max_tokens is too large: 64. This model supports at most 32 completion tokens",
+    ],
+)
+def test_a_server_without_room_for_the_longest_answer(words: str) -> None:
+    """Asked once more without that limit, and from then on without; every reply says so."""
+
+    def script(request: dict[str, Any]) -> Says:
+        return Says(status=400, body=words) if "max_tokens" in request else Says("ok")
+
+    with chat_server(script) as server:
+        answerer = Endpoint(client(server.url))
+        replies = [answerer.answer([Question(q, ("?",), ())], GREEDY)[0] for q in "ab"]
+    assert [reply.answers for reply in replies] == [("ok",), ("ok",)]
+    assert all("no room for 64 tokens" in reply.notes[0] for reply in replies)
+    assert ["max_tokens" in one for one in server.requests] == [True, False, False]
 
 
 def test_sounds_and_whole_clips(media_folder: Path) -> None:

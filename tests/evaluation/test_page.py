@@ -77,6 +77,13 @@ def test_markdown_tables_keep_their_columns(tmp_path: Path) -> None:
     assert "Published accuracy: VideoLLaMA2-7B 53.4" in text
 
 
+def test_the_first_reason_of_each_failure_is_told(tmp_path: Path) -> None:
+    told = [line for line in remarks(entry_of(tmp_path)) if line.startswith("The first")]
+    assert len(told) == 1  # of the unreadable one; missing media are only counted
+    assert told[0].startswith("The first unreadable: Egocentric Navigation ")
+    assert "17.mp4" in told[0]
+
+
 def test_figures_and_remarks(tmp_path: Path) -> None:
     entry = entry_of(tmp_path, said="no idea")
     name, metric, released, strict, published, count = main_rows(entry)[0]

@@ -105,7 +105,9 @@ def test_unknown_routes_methods_and_models(ask: Any) -> None:
     refused(ask("/nowhere"), 404, "no_such_route")
     refused(ask("/v1/chat/completions"), 405, "no_such_route")
     refused(ask.chat("?", model="gpt-5"), 404, "model_not_found")
-    assert ask("/v1/models").json()["data"][0]["id"] == "tiny"
+    card = ask("/v1/models").json()["data"][0]
+    assert (card["id"], card["owned_by"]) == ("tiny", "videollama2")
+    assert card["num_frames"] == ask.service.assistant.model.config.num_frames
     assert ask("/health/live").status_code == ask("/health/ready").status_code == 200
 
 

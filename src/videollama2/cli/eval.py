@@ -212,7 +212,7 @@ def _answerer(
         from videollama2.evaluation.client import ChatClient
         from videollama2.evaluation.endpoint import Endpoint
 
-        return Endpoint(ChatClient(endpoint, model), num_frames)
+        return Endpoint.connect(ChatClient(endpoint, model), num_frames)
     import torch
 
     from videollama2.cli.loading import load_assistant
@@ -352,7 +352,7 @@ def _say_prepared(found: Preparation) -> None:
 
 
 def _compare(named: Sequence[str], scoring: ScoringOption, seed: int) -> None:
-    from videollama2.evaluation.comparing import COMPARED, compare_runs
+    from videollama2.evaluation.comparing import COMPARED, compare_runs, model_of
     from videollama2.evaluation.task import SCORINGS
 
     if len(named) != 2:
@@ -362,4 +362,5 @@ def _compare(named: Sequence[str], scoring: ScoringOption, seed: int) -> None:
     _table(COMPARED, [one.row() for one in found])
     for line in left:
         note(line)
-    note(f"A is {named[0]}, B is {named[1]}; 95 % intervals of B - A, bootstrap over videos")
+    one, other = (f"{model_of(Path(folder))} ({folder})" for folder in named)
+    note(f"A is {one}, B is {other}; 95 % intervals of B - A, bootstrap over videos")

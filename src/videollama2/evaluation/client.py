@@ -7,31 +7,38 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from videollama2.evaluation.errors import EvaluationError, ServerError
 
 _PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _LONGEST_WAIT_S = 60.0
 KEY_VARIABLE = "OPENAI_API_KEY"
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class Completion:
-    """What a server wrote, and what it counted."""
+    """What a server wrote, and what it counted; `media`: what it took in, where it says so."""
 
     text: str
     prompt_tokens: int = 0
     generated_tokens: int = 0
     finish_reason: str = "stop"
+    media: tuple[Mapping[str, Any], ...] = ()
 
 
 class RequestRefusedError(ValueError):
     """The server does not take this one request (400, 413, 415, 422); others may pass."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, code: str = "") -> None:
         super().__init__(f"the server says {status}: {message}")
         self.status = status
+        self.code = code
+
+
+class _PassingError(Exception):
+    """A reply that makes no sense and may the next time."""
 
 
 class ChatClient:
@@ -73,6 +80,35 @@ class ChatClient:
             ServerError: it cannot be reached, will not have us, or gives no sense, however often.
         """
         body = {"model": self.model, "messages": list(messages), **settings}
+
+        def read(response: Any) -> Completion:
+            self._check(response)
+            try:
+                return _completion(response.json())
+            except (ValueError, KeyError, IndexError, TypeError):
+                raise _PassingError("its reply is no chat completion") from None
+
+        return self._patiently(lambda: self._http.post(self.url, json=body), read)
+
+    def card(self) -> dict[str, Any]:
+        """What the server's list of models (`GET /v1/models`) says of this model; {} if nothing.
+
+        Raises:
+            ServerError: it cannot be reached.
+        """
+
+        def read(response: Any) -> dict[str, Any]:
+            try:
+                listed: list[Any] = response.json()["data"]
+                return next(dict(card) for card in listed if card["id"] == self.model)
+            except (ValueError, KeyError, TypeError, StopIteration):
+                return {}
+
+        address = self.url.removesuffix("/chat/completions") + "/models"
+        return self._patiently(lambda: self._http.get(address), read)
+
+    def _patiently(self, send: Callable[[], Any], read: Callable[[Any], Result]) -> Result:
+        """What `read` makes of a response, asked for again while things pass."""
         reason, wait_s = "", 0.0
         for attempt in range(self._attempts):
             if attempt:
@@ -81,19 +117,15 @@ class ChatClient:
                 )
             wait_s = 0.0
             try:
-                response = self._http.post(self.url, json=body)
-            except self._library.TransportError as error:
-                reason = f"it cannot be reached ({type(error).__name__}: {error})"
-                continue
-            if response.status_code in _PASSING:
+                response = send()
+                if response.status_code not in _PASSING:
+                    return read(response)
                 reason = f"it says {response.status_code}: {_message(response)}"
                 wait_s = _asked_to_wait(response)
-                continue
-            self._check(response)
-            try:
-                return _completion(response.json())
-            except (ValueError, KeyError, IndexError, TypeError):
-                reason = "its reply is no chat completion"
+            except self._library.TransportError as error:
+                reason = f"it cannot be reached ({type(error).__name__}: {error})"
+            except _PassingError as error:
+                reason = str(error)
         raise ServerError(
             self.url,
             f"{reason}, {self._attempts} times",
@@ -102,7 +134,9 @@ class ChatClient:
 
     def _check(self, response: Any) -> None:
         if response.status_code in (400, 413, 415, 422):
-            raise RequestRefusedError(response.status_code, _message(response))
+            raise RequestRefusedError(
+                response.status_code, _message(response), str(_error(response).get("code", ""))
+            )
         if response.status_code in (401, 403):
             raise ServerError(
                 self.url,
@@ -145,21 +179,33 @@ def _completion(value: Any) -> Completion:
         int(usage.get("prompt_tokens") or 0),
         int(usage.get("completion_tokens") or 0),
         str(choice.get("finish_reason") or "stop"),
+        _media(value.get("media")),
     )
+
+
+def _media(value: Any) -> tuple[Mapping[str, Any], ...]:
+    """Our own server's reports, a field that OpenAI's form does not have."""
+    listed = cast(list[Any], value) if isinstance(value, list) else []
+    return tuple(cast(dict[str, Any], one) for one in listed if isinstance(one, dict))
 
 
 def _message(response: Any) -> str:
     """What the server says is wrong, on one short line."""
-    text = str(response.text)
-    try:
-        value: Any = json.loads(text)
-    except ValueError:
-        value = None
-    if isinstance(value, dict):
-        error = cast(dict[str, Any], value).get("error", value)
-        inner: Any = cast(dict[str, Any], error) if isinstance(error, dict) else {}
-        text = str(inner.get("message", error))
+    text = str(_error(response).get("message", response.text))
     return " ".join(text.split())[:300] or "nothing"
+
+
+def _error(response: Any) -> dict[str, Any]:
+    """The error object of a reply, wherever it stands; {} where there is none."""
+    try:
+        value: Any = json.loads(response.text)
+    except ValueError:
+        return {}
+    if isinstance(value, dict):
+        value = cast(dict[str, Any], value).get("error", value)
+    if isinstance(value, str):
+        return {"message": value}
+    return cast(dict[str, Any], value) if isinstance(value, dict) else {}
 
 
 def _asked_to_wait(response: Any) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 from videollama2.evaluation.errors import EvaluationError
 from videollama2.evaluation.registry import all_tasks
 from videollama2.evaluation.replies import read_lines
+from videollama2.evaluation.run import SETTINGS, read_settings
 from videollama2.evaluation.statistics import Comparison, compare
 from videollama2.evaluation.summary import ALL
 from videollama2.evaluation.task import SCORINGS, Metric, Scoring, Task
@@ -82,6 +83,17 @@ def compare_runs(
             left.append(f"{name}: {alone} questions are in one run only and are left out")
         found += _compared(all_tasks()[name], pairs, scorings, seed)
     return found, left
+
+
+def model_of(folder: Path) -> str:
+    """The model whose answers an output folder holds, as its first benchmark names it.
+
+    Raises:
+        EvaluationError: the folder's record of its settings is damaged.
+    """
+    files = (folder / name / SETTINGS for name in all_tasks())
+    file = next((file for file in files if file.is_file()), None)
+    return "a model" if file is None else str(read_settings(file).get("model", "a model"))
 
 
 _Pairs = Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]

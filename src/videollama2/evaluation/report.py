@@ -103,7 +103,7 @@ def remarks(entry: Entry) -> list[str]:
     ):
         if number := getattr(counts, name):
             what += f", {number} {name} ({why})"
-    lines = [f"{what}."]
+    lines = [f"{what}.", *_first_failures(entry.samples)]
     if counts.missing or counts.unreadable or counts.refused:
         lines.append("Released leaves questions without an answer out; strict counts them wrong.")
     if counts.unparsable:
@@ -130,6 +130,20 @@ def remarks(entry: Entry) -> list[str]:
         lines.append(entry.task.note)
     lines.append("Intervals: 95 %, bootstrap over clips.")
     return lines
+
+
+def _first_failures(samples: Sequence[Sample]) -> list[str]:
+    """The reason of the first question of each kind that could not be asked."""
+    first: dict[str, str] = {}
+    for sample in samples:
+        failure = sample.reply.failure
+        if failure is not None and failure.kind != "missing":
+            first.setdefault(failure.kind, f"{sample.question.id}: {_line(failure.reason)}")
+    return [f"The first {kind}: {reason}." for kind, reason in first.items()]
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _decoded(entry: Entry) -> str:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from videollama2.evaluation.answering import Answerer, Decoding
 from videollama2.evaluation.errors import AnnotationError, EvaluationError
@@ -18,6 +18,8 @@ from videollama2.evaluation.replies import (
 from videollama2.evaluation.sharding import Place
 from videollama2.evaluation.task import Question, Task
 from videollama2.storage.lines import GrowingFile, write_whole
+
+SETTINGS = "run.json"
 
 
 @dataclass(frozen=True)
@@ -82,12 +84,9 @@ def claim(folder: Path, settings: dict[str, Any]) -> None:
     Raises:
         EvaluationError: it holds the answers of another run.
     """
-    file = folder / "run.json"
+    file = folder / SETTINGS
     if file.is_file():
-        try:
-            found: Any = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError:
-            raise EvaluationError(file, "it is no JSON", "Choose another --out") from None
+        found = read_settings(file)
         other = [name for name in settings if found.get(name) != settings[name]]
         if other:
             what = ", ".join(f"{name} {found.get(name)!r}" for name in other)
@@ -96,6 +95,21 @@ def claim(folder: Path, settings: dict[str, Any]) -> None:
             )
         return
     write_whole(file, json.dumps(settings, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_settings(file: Path) -> dict[str, Any]:
+    """What a run's answers depend on, from its folder.
+
+    Raises:
+        EvaluationError: the file holds no JSON object.
+    """
+    try:
+        found: Any = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise EvaluationError(file, "it holds no JSON object", "Choose another --out")
+    return cast(dict[str, Any], found)
 
 
 def answer(

@@ -65,6 +65,7 @@ def _routes(service: Service) -> APIRouter:
             "object": "model",
             "created": service.started,
             "owned_by": "videollama2",
+            "num_frames": service.num_frames,
         }
         return {"object": "list", "data": [model]}
 

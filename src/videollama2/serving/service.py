@@ -52,6 +52,13 @@ class Service:
         return self.assistant is not None and not self.admission.closed and self.worker.is_alive()
 
     @property
+    def num_frames(self) -> int | None:
+        """Frames taken of a clip whose request does not say; None while the model is loaded."""
+        if self.assistant is None:
+            return self.settings.num_frames
+        return self.settings.num_frames or int(self.assistant.model.config.num_frames)
+
+    @property
     def intake(self) -> Intake:
         """Takes in media.
 
