@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from stubs import evaluate
 
 from videollama2.evaluation.page import as_page, shown
 from videollama2.evaluation.registry import find
+from videollama2.evaluation.replies import Failure
 from videollama2.evaluation.report import Entry, as_markdown, main_rows, remarks
 
 HOSTILE = '<script>alert("x")</script> | & \n| --- |'
@@ -78,10 +80,15 @@ def test_markdown_tables_keep_their_columns(tmp_path: Path) -> None:
 
 
 def test_the_first_reason_of_each_failure_is_told(tmp_path: Path) -> None:
-    told = [line for line in remarks(entry_of(tmp_path)) if line.startswith("The first")]
-    assert len(told) == 1  # of the unreadable one; missing media are only counted
-    assert told[0].startswith("The first unreadable: Egocentric Navigation ")
-    assert "17.mp4" in told[0]
+    entry = entry_of(tmp_path)
+    failed = [
+        replace(one, reply=replace(one.reply, answers=(), failure=Failure("refused", f"too\n{n}")))
+        for n, one in enumerate(entry.samples[:3])
+    ]
+    told = remarks(replace(entry, samples=[*failed, *entry.samples[3:]]))
+    assert [line for line in told if "first" in line] == [
+        "The first refused: Action Sequence 0: too 0."  # missing media are only counted
+    ]
 
 
 def test_figures_and_remarks(tmp_path: Path) -> None:
