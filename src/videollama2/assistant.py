@@ -188,6 +188,10 @@ class VideoLlama2:
         prompt, taken_in = self._prepare(request)
         return self._engine.stream(prompt, taken_in, settings)
 
+    def forget(self) -> None:
+        """Give up the memory in which clips and conversations are kept for the next question."""
+        self._engine.forget()
+
     def chat(self) -> Conversation:
         """Begin a conversation: turns know of each other, and each clip is encoded once."""
         return Conversation(self._engine)
@@ -262,7 +266,9 @@ class VideoLlama2:
             else:
                 rows.append((place, prompt, media, request.settings or common))
         if rows:
-            writing = self._engine.writer.write([row[1] for row in rows], [row[3] for row in rows])
+            writing = self._engine.writer.write(
+                [row[1] for row in rows], [row[3] for row in rows], self._engine.prefix
+            )
             for _ in writing:
                 pass
             for (place, _, media, _), written in zip(rows, writing.results(), strict=True):

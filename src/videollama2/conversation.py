@@ -7,7 +7,6 @@ from typing import Any
 
 from videollama2.answers import Answer, Request
 from videollama2.engine import AnswerStream, Engine, Medium, user_message
-from videollama2.generation.prefix import PrefixCache
 from videollama2.generation.settings import SamplingSettings
 from videollama2.processing.parts import MediaReport
 
@@ -25,7 +24,6 @@ class Conversation:
         self._messages: list[dict[str, Any]] = []
         self._media: list[Medium] = []  # of the messages, in order
         self._waiting: list[Medium] = []  # added, not yet asked about
-        self._prefix = PrefixCache()
 
     @property
     def messages(self) -> list[dict[str, Any]]:
@@ -80,13 +78,12 @@ class Conversation:
         new = list(self._waiting)
         message = user_message(question, new)
         prompt = self._engine.prompt([*self._messages, message], [*self._media, *new])
-        stream = self._engine.stream(prompt, new, settings, self._prefix)
+        stream = self._engine.stream(prompt, new, settings)
         return ConversationStream(self, stream, message, new)
 
     def reset(self) -> None:
-        """Forget every turn, every medium and the cache."""
+        """Forget every turn and every medium."""
         self._messages, self._media, self._waiting = [], [], []
-        self._prefix.clear()
 
     def record(self, message: dict[str, Any], answer: str, media: list[Medium]) -> None:
         """Keep a turn that has come to its end."""

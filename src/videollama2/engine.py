@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from videollama2.answers import Answer, Request
-from videollama2.generation.encode import encode_medium
+from videollama2.generation.encode import encode_media
 from videollama2.generation.prefix import PrefixCache
-from videollama2.generation.prompt import MediumTokens, Prompt
+from videollama2.generation.prompt import Prompt
 from videollama2.generation.settings import SamplingSettings
 from videollama2.generation.writing import Writer, Writing, Written
 from videollama2.media.probe import probe
+from videollama2.media.source import Source, open_source
+from videollama2.media_cache import MediaCache, Medium, key_of, stripped
 from videollama2.processing.parts import (
     AudioInput,
     ImageInput,
@@ -23,43 +26,40 @@ from videollama2.processing.parts import (
     VideoInput,
 )
 
+__all__ = ["AnswerStream", "Engine", "Medium", "user_message"]
+
 _LONGEST = "max_position_embeddings"
-
-
-@dataclass(frozen=True, eq=False)
-class Medium:
-    """A medium read and encoded, ready for any number of questions."""
-
-    loaded: LoadedMedia
-    tokens: tuple[MediumTokens, ...]
-    read_ms: float
-    encode_ms: float
-
-    @property
-    def report(self) -> MediaReport:
-        """What was taken in."""
-        return self.loaded.report
-
-    @property
-    def content(self) -> dict[str, Any]:
-        """This medium as a part of a message."""
-        return {"type": self.loaded.kind, self.loaded.kind: self.loaded}
 
 
 class Engine:
     """What `VideoLlama2` and its conversations have in common.
 
-    `num_frames` None takes the model's own number of frames per clip.
+    `num_frames` None takes the model's own number of frames per clip. Encoded clips, and what the
+    language model has read, are kept for the next question, each in at most `cache_bytes`.
     """
 
     def __init__(
-        self, model: Any, processor: Any, *, num_frames: int | None = None, load_ms: float = 0.0
+        self,
+        model: Any,
+        processor: Any,
+        *,
+        num_frames: int | None = None,
+        load_ms: float = 0.0,
+        cache_bytes: int = 2**29,
+        compile_steps: str | None = None,
     ) -> None:
         self.model = model
         self.processor = processor
         self.num_frames = num_frames
         self.load_ms = load_ms
-        self.writer = Writer(model, processor.tokenizer)
+        self.writer = Writer(model, processor.tokenizer, compile_steps=compile_steps)
+        self.media_cache = MediaCache(cache_bytes)
+        self.prefix = PrefixCache(cache_bytes)
+
+    def forget(self) -> None:
+        """Give up what is kept of clips and conversations."""
+        self.media_cache.clear()
+        self.prefix.clear()
 
     def parts(self, request: Request) -> list[Part]:
         """The media of a request, the kind of each found out.
@@ -98,27 +98,41 @@ class Engine:
         )
 
     def take_in(self, parts: Sequence[Part]) -> list[Medium]:
-        """Read and encode each medium once.
+        """Read and encode each medium once; what was taken in before, and is kept, not again.
 
         Raises:
             MediaError: one cannot be read.
             ValueError: sound was asked of a model without ears.
         """
-        media: list[Medium] = []
-        for part in parts:
-            began = time.perf_counter()
-            loaded: LoadedMedia = self.processor.load_media(part)
-            read = time.perf_counter()
-            tokens: list[MediumTokens] = []
-            if loaded.pixels is not None:
-                tokens.append(encode_medium(self.model, loaded.kind, loaded.pixels))
-            if loaded.features is not None:
-                tokens.append(encode_medium(self.model, "audio", loaded.features))
-            encoded = time.perf_counter()
-            media.append(
-                Medium(loaded, tuple(tokens), 1000 * (read - began), 1000 * (encoded - read))
-            )
-        return media
+        return [self._take_one(part) for part in parts]
+
+    def _take_one(self, part: Part) -> Medium:
+        began = time.perf_counter()
+        part = self._opened(part)
+        key = key_of(part)
+        kept = None if key is None else self.media_cache.get(key)
+        if kept is not None:
+            return replace(kept, read_ms=1000 * (time.perf_counter() - began), encode_ms=0.0)
+        loaded: LoadedMedia = self.processor.load_media(part)
+        medium = self.encoded(loaded, read_ms=1000 * (time.perf_counter() - began))
+        if key is not None:
+            self.media_cache.put(key, medium)
+        return medium
+
+    def _opened(self, part: Part) -> Part:
+        """A part whose bytes are at hand, so that its content can be told."""
+        given: Any = None if isinstance(part, LoadedMedia) else part.source
+        is_place = isinstance(given, (str, os.PathLike, bytes, Source))
+        if isinstance(part, LoadedMedia) or not is_place:
+            return part
+        return replace(part, source=open_source(given, limits=self.processor.limits))
+
+    def encoded(self, loaded: LoadedMedia, *, read_ms: float = 0.0) -> Medium:
+        """A medium that was read, as tokens; pixels and filter bank are given up."""
+        began = time.perf_counter()
+        tokens = encode_media(self.model, loaded)
+        shell = stripped(loaded, self.processor.counter.audio)
+        return Medium(shell, tokens, read_ms, 1000 * (time.perf_counter() - began))
 
     def prompt(self, messages: Sequence[Mapping[str, Any]], media: Sequence[Medium]) -> Prompt:
         """A conversation whose media are `media`, in this order, as the model's input.
@@ -143,10 +157,9 @@ class Engine:
         prompt: Prompt,
         media: Sequence[Medium],
         settings: SamplingSettings,
-        prefix: PrefixCache | None = None,
     ) -> AnswerStream:
         """Start one answer. `media` are those to report: the ones new to the conversation."""
-        writing = self.writer.write([prompt], [settings], prefix)
+        writing = self.writer.write([prompt], [settings], self.prefix)
         return AnswerStream(writing, media, self.load_ms)
 
     def answer(self, written: Written, media: Sequence[Medium]) -> Answer:

@@ -353,15 +353,14 @@ def test_a_request_that_breaks_the_model_takes_no_neighbour_along(
 
     server = shared(serve, "broken")
     expected = server.chat("good", max_tokens=100).json()["choices"][0]["message"]
-    real = batch.ContinuousBatch._forward
+    real = batch.ContinuousBatch._scores
 
-    def forward(self: Any, ids: Any, *rest: Any) -> Any:
-        joins = ids.shape[1] > 1
-        if not joins and any(row.settings.top_k == 7 and len(row.tokens) > 3 for row in self.rows):
+    def scores(self: Any, longest: int) -> Any:
+        if any(row.settings.top_k == 7 and len(row.tokens) > 3 for row in self.rows):
             raise RuntimeError("out of memory at 0xdeadbeef")
-        return real(self, ids, *rest)
+        return real(self, longest)
 
-    monkeypatch.setattr(batch.ContinuousBatch, "_forward", forward)
+    monkeypatch.setattr(batch.ContinuousBatch, "_scores", scores)
     with ThreadPoolExecutor(4) as pool:
         good = [pool.submit(server.chat, "good", max_tokens=100) for _ in range(3)]
         bad = pool.submit(server.chat, "bad", max_tokens=100, top_k=7, temperature=1)

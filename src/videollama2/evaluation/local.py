@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -20,8 +19,6 @@ from videollama2.generation.settings import SamplingSettings
 from videollama2.generation.writing import Written
 from videollama2.media.errors import MediaError
 from videollama2.processing.parts import AudioInput, ImageInput, Part, VideoInput
-
-_KEPT_MEDIA = 8  # several questions about a clip follow each other
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,6 @@ class LocalModel:
         self._config: Any = assistant.model.config
         self.num_frames = num_frames or int(self._config.num_frames)
         self._engine = Engine(assistant.model, assistant.processor, num_frames=num_frames)
-        self._kept: OrderedDict[tuple[MediaFile, ...], tuple[Medium, ...]] = OrderedDict()
 
     def check(self, task: Task) -> None:
         """Say at once where this model cannot answer a benchmark.
@@ -67,7 +63,7 @@ class LocalModel:
         except torch.OutOfMemoryError:
             if len(questions) == 1:
                 raise
-        self._kept.clear()
+        self._engine.forget()
         torch.cuda.empty_cache()
         half = len(questions) // 2
         return self.answer(questions[:half], decoding) + self.answer(questions[half:], decoding)
@@ -91,7 +87,7 @@ class LocalModel:
         settings = SamplingSettings(
             decoding.max_new_tokens, decoding.temperature, decoding.top_p, seed=decoding.seed
         )
-        writing = self._engine.writer.write(prompts, [settings] * len(prompts))
+        writing = self._engine.writer.write(prompts, [settings] * len(prompts), self._engine.prefix)
         for _ in writing:
             pass
         return writing.results()
@@ -102,7 +98,7 @@ class LocalModel:
             return absent
         try:
             prompts, notes = prompts_of(question, self.num_frames)
-            media = self._take_in(question.media)
+            media = self._engine.take_in([self._part(file) for file in question.media])
             inputs = [self._engine.prompt([user_message(text, media)], media) for text in prompts]
         except (MediaError, AnnotationError) as error:
             return unreadable(question, error)
@@ -110,15 +106,7 @@ class LocalModel:
             raise
         except ValueError as error:  # longer than the model reads, or a sound without ears
             return refused(question, str(error))
-        return _Asked(question, prompts, tuple(inputs), media, tuple(notes))
-
-    def _take_in(self, files: tuple[MediaFile, ...]) -> tuple[Medium, ...]:
-        if files not in self._kept:
-            self._kept[files] = tuple(self._engine.take_in([self._part(file) for file in files]))
-            while len(self._kept) > _KEPT_MEDIA:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(files)
-        return self._kept[files]
+        return _Asked(question, prompts, tuple(inputs), tuple(media), tuple(notes))
 
     def _part(self, file: MediaFile) -> Part:
         if file.kind == "image":

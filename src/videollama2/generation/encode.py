@@ -1,11 +1,13 @@
 """Tensors of one medium -> its tokens: every encoder runs once a medium, whatever the batch."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from videollama2.generation.prompt import MediumTokens
+from videollama2.processing.parts import LoadedMedia
 
 
 def encode_medium(model: Any, kind: str, tensor: Tensor) -> MediumTokens:
@@ -28,3 +30,29 @@ def encode_medium(model: Any, kind: str, tensor: Tensor) -> MediumTokens:
         else:
             raise ValueError(f"no medium is of the kind {kind!r}: choose video, image or audio")
     return MediumTokens(kind, features[0])
+
+
+def encode_media(model: Any, loaded: LoadedMedia) -> tuple[MediumTokens, ...]:
+    """Run the encoders of what was read; of an audio-visual clip side by side on a GPU.
+
+    What an encoder made already is left alone: a medium without pixels and filter bank gives none.
+    """
+    if loaded.pixels is None or loaded.features is None or model.device.type != "cuda":
+        return tuple(encode_medium(model, *one) for one in _tensors(loaded))
+    here: Any = torch.cuda.current_stream(model.device)
+    found: list[MediumTokens] = []
+    for place, one in enumerate(_tensors(loaded)):
+        beside: Any = torch.cuda.Stream(model.device) if place else None
+        if beside is not None:
+            beside.wait_stream(here)
+        with torch.cuda.stream(beside) if beside is not None else nullcontext():
+            found.append(encode_medium(model, *one))
+        if beside is not None:
+            here.wait_stream(beside)
+            found[-1].features.record_stream(here)
+    return tuple(found)
+
+
+def _tensors(loaded: LoadedMedia) -> list[tuple[str, Tensor]]:
+    named = [(loaded.kind, loaded.pixels), ("audio", loaded.features)]
+    return [(kind, tensor) for kind, tensor in named if tensor is not None]

@@ -1,11 +1,13 @@
-"""Scores of the next token -> the next token, one row at a time so that rows never mix.
+"""Scores of the next token -> the next token of every row, on the device and without waiting.
+
+What a row draws is decided by its seed and its number of tokens alone, whatever else is in the
+batch and whichever device computes.
 
 Legend: b rows, v vocabulary.
 """
 
 import secrets
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -13,67 +15,101 @@ from torch import Tensor
 from videollama2.generation.settings import SamplingSettings
 
 
-class Sampler:
-    """Picks the next token of each row of a batch.
+@dataclass
+class RowSampling:
+    """What each row (B,) is decoded with; `seen` (B, V) are the tokens that it has, if it matters.
 
-    `banned` ids are never picked (the media placeholders: they stand for no text).
+    `temperature` 0 is greedy, `top_k` 0 is off; `drawn` counts the tokens that the row has.
     """
 
-    def __init__(
-        self, settings: Sequence[SamplingSettings], banned: Sequence[int], device: torch.device
-    ) -> None:
-        self._settings = list(settings)
-        self._device = device
-        self._banned = torch.tensor(sorted(banned), dtype=torch.long, device=device)
-        self._generators = [generator_of(row, device) for row in settings]
+    temperature: Tensor
+    top_p: Tensor
+    top_k: Tensor
+    penalty: Tensor
+    seed: Tensor
+    drawn: Tensor
+    seen: Tensor | None = None
 
-    def pick(
-        self, logits_bv: Tensor, rows: Sequence[int], past: Sequence[Sequence[int]]
-    ) -> list[int]:
-        """(B, V) scores of the rows `rows` -> a token each; `past` is what each has generated."""
-        scores = logits_bv.to(self._device, torch.float32)
-        if len(self._banned):
-            scores = scores.index_fill(1, self._banned, float("-inf"))
-        if any(self._settings[row].repetition_penalty != 1 for row in rows):
-            penalties = [self._settings[row].repetition_penalty for row in rows]
-            scores = torch.stack(
-                [penalise(*each) for each in zip(scores, past, penalties, strict=True)]
-            )
-        picked = scores.argmax(-1)
-        for place, row in enumerate(rows):
-            settings = self._settings[row]
-            if not settings.greedy:
-                probabilities = distribution(scores[place], settings)
-                picked[place] = torch.multinomial(
-                    probabilities, 1, generator=self._generators[row]
-                )[0]
-        tokens: Any = picked
-        return tokens.tolist()
+    @classmethod
+    def of(cls, settings: SamplingSettings, drawn: int, device: torch.device) -> "RowSampling":
+        """One row that has `drawn` tokens; a seed is made up where there is none."""
+        seed = secrets.randbits(62) if settings.seed is None else settings.seed % 2**62
 
+        def one(value: float) -> Tensor:
+            return torch.tensor([value], device=device)
 
-def penalise(scores_v: Tensor, past: Sequence[int], penalty: float) -> Tensor:
-    """(V,) scores with those of `past` tokens lowered (CTRL, Keskar et al., 2019)."""
-    if penalty == 1.0 or not past:
-        return scores_v
-    seen = torch.tensor(sorted(set(past)), dtype=torch.long, device=scores_v.device)
-    values = scores_v[seen]
-    return scores_v.index_copy(0, seen, torch.where(values < 0, values * penalty, values / penalty))
+        return cls(
+            one(settings.temperature),
+            one(settings.top_p),
+            one(settings.top_k),
+            one(settings.repetition_penalty),
+            one(seed),
+            one(drawn),
+        )
+
+    def joined(self, other: "RowSampling") -> "RowSampling":
+        """The rows of both, `other`'s below; what they have seen is to be found again."""
+        pairs = [(getattr(self, name), getattr(other, name)) for name in _PER_ROW]
+        return RowSampling(*(torch.cat(pair) for pair in pairs))
+
+    def kept(self, order_b: Tensor) -> "RowSampling":
+        """Row i is what row `order_b[i]` was."""
+        seen = None if self.seen is None else self.seen[order_b]
+        return RowSampling(*(getattr(self, name)[order_b] for name in _PER_ROW), seen=seen)
 
 
-def distribution(scores_v: Tensor, settings: SamplingSettings) -> Tensor:
-    """(V,) scores -> (V,) probabilities, of the `top_k` likeliest, then of `top_p`."""
-    probabilities, order = torch.softmax(scores_v / settings.temperature, -1).sort(descending=True)
-    if settings.top_k:
-        probabilities[settings.top_k :] = 0
-        probabilities = probabilities / probabilities.sum()
+_PER_ROW = tuple(field.name for field in fields(RowSampling) if field.name != "seen")
+
+
+def pick(scores_bv: Tensor, rows: RowSampling, *, draws: bool) -> Tensor:
+    """(B, V) scores -> (B,) tokens. Without `draws` every row is greedy, which is cheaper."""
+    if not draws:
+        return scores_bv.argmax(-1)
+    probabilities_bv, order_bv = distribution(scores_bv, rows)
+    heights_bv = probabilities_bv.cumsum(-1)
+    level_b = uniform(rows.seed, rows.drawn) * heights_bv[:, -1]
+    places_b = (heights_bv <= level_b[:, None]).sum(-1)
+    last_b = (probabilities_bv > 0).sum(-1) - 1
+    drawn_b = order_bv.gather(1, places_b.minimum(last_b)[:, None])[:, 0]
+    return torch.where(rows.temperature > 0, drawn_b, scores_bv.argmax(-1))
+
+
+def penalise(scores_bv: Tensor, seen_bv: Tensor, penalty_b: Tensor) -> Tensor:
+    """(B, V) scores with those of `seen_bv` tokens lowered (CTRL, Keskar et al., 2019)."""
+    penalty = penalty_b[:, None]
+    lowered = torch.where(scores_bv < 0, scores_bv * penalty, scores_bv / penalty)
+    return torch.where(seen_bv, lowered, scores_bv)
+
+
+def distribution(scores_bv: Tensor, rows: RowSampling) -> tuple[Tensor, Tensor]:
+    """(B, V) scores -> probabilities, likeliest first, and the tokens that they are of.
+
+    Of the `top_k` likeliest, then of the fewest that hold `top_p`; the others have none.
+    """
+    temperature = torch.where(rows.temperature > 0, rows.temperature, 1.0)
+    scaled_bv = scores_bv / temperature[:, None]
+    probabilities, order_bv = torch.softmax(scaled_bv, -1).sort(descending=True)
+    ranks_v = torch.arange(scores_bv.shape[1], device=scores_bv.device)
+    top_k = torch.where(rows.top_k > 0, rows.top_k, scores_bv.shape[1])
+    probabilities = probabilities * (ranks_v < top_k[:, None])
+    probabilities = probabilities / probabilities.sum(-1, keepdim=True)
     before = probabilities.cumsum(-1) - probabilities
-    kept = probabilities.masked_fill(before >= settings.top_p, 0)
-    return torch.zeros_like(kept).index_copy(0, order, kept / kept.sum())
+    kept = probabilities.masked_fill(before >= rows.top_p[:, None], 0)
+    return kept / kept.sum(-1, keepdim=True), order_bv
 
 
-def generator_of(settings: SamplingSettings, device: torch.device) -> torch.Generator | None:
-    """What one row draws with: from its seed, or from a new one; None where nothing is drawn."""
-    if settings.greedy:
-        return None
-    generator = torch.Generator(device=device)
-    return generator.manual_seed(secrets.randbits(63) if settings.seed is None else settings.seed)
+def uniform(seed_b: Tensor, count_b: Tensor) -> Tensor:
+    """(B,) numbers in [0, 1), one for each seed and count: SplitMix64 (Steele et al., 2014).
+
+    The same on every device, and of a row alone: integers wrap at 64 bits wherever they are.
+    """
+    mixed = seed_b + (count_b + 1) * -7046029254386353131  # 0x9E3779B97F4A7C15
+    mixed = (mixed ^ _shifted(mixed, 30)) * -4658895280553007687  # 0xBF58476D1CE4E5B9
+    mixed = (mixed ^ _shifted(mixed, 27)) * -7723592293110705685  # 0x94D049BB133111EB
+    mixed = mixed ^ _shifted(mixed, 31)
+    return _shifted(mixed, 40).to(torch.float32) * 2.0**-24
+
+
+def _shifted(bits_b: Tensor, places: int) -> Tensor:
+    """To the right, zeros coming in: a shift of signed integers brings in their sign."""
+    return (bits_b >> places) & ((1 << (64 - places)) - 1)

@@ -14,9 +14,9 @@ from urllib.parse import unquote, urlsplit
 from videollama2.engine import Medium
 from videollama2.media.errors import MediaError
 from videollama2.media.source import Source, open_source
+from videollama2.media_cache import Key, MediaCache
 from videollama2.processing.parts import AudioInput, ImageInput, LoadedMedia, Part, VideoInput
 from videollama2.reading.task import ReadTask, SoundWindows
-from videollama2.serving.cache import Key, MediaCache
 from videollama2.serving.errors import ApiError, media_refused
 from videollama2.serving.metrics import Metrics
 from videollama2.serving.protocol import (

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 
 from videollama2.assistant import VideoLlama2
+from videollama2.media_cache import MediaCache
 from videollama2.reading.pool import prepare
 from videollama2.serving.admission import Admission
-from videollama2.serving.cache import MediaCache
 from videollama2.serving.errors import ApiError
 from videollama2.serving.intake import Intake
 from videollama2.serving.metrics import Metrics

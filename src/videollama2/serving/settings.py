@@ -50,7 +50,7 @@ class ServerSettings:
     `body_timeout_s`; a request is answered within `deadline_s`; after SIGTERM what is under way has
     `drain_s`. `readers` processes read media, each medium in at most `read_timeout_s` and
     `reader_memory_bytes`. Encoded clips are kept in `cache_bytes`, apart for each key if
-    `cache_per_key`.
+    `cache_per_key`; keys and values of prompts and answers in `prefix_bytes`, not at all then.
     """
 
     model_name: str = "starter"
@@ -70,5 +70,6 @@ class ServerSettings:
     read_timeout_s: float = 30.0
     reader_memory_bytes: int = 2048 * MIB
     cache_bytes: int = 512 * MIB
+    prefix_bytes: int = 1024 * MIB
     cache_per_key: bool = False
     media: MediaRules = field(default_factory=MediaRules)

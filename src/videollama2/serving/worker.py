@@ -16,13 +16,13 @@ from typing import Any
 from videollama2.assistant import VideoLlama2
 from videollama2.engine import Engine, Medium
 from videollama2.generation.batch import BatchRow, ContinuousBatch
-from videollama2.generation.encode import encode_medium
 from videollama2.generation.logprobs import TokenLogprobs
-from videollama2.generation.prompt import MediumTokens, Prompt
+from videollama2.generation.prefix import PrefixCache
+from videollama2.generation.prompt import Prompt
 from videollama2.generation.settings import SamplingSettings
 from videollama2.generation.text import TextStream
+from videollama2.media_cache import MediaCache
 from videollama2.processing.parts import MediaReport
-from videollama2.serving.cache import MediaCache, stripped
 from videollama2.serving.errors import ApiError, internal
 from videollama2.serving.intake import Unencoded
 from videollama2.serving.metrics import Metrics
@@ -130,6 +130,8 @@ class ModelWorker(threading.Thread):
         self._waiting: deque[Job] = deque()
         self._writing: list[_Choice] = []
         self._batches: list[ContinuousBatch] = []
+        # Whoever reads a prompt faster than it should be could tell that another key sent it.
+        self._prefix = None if settings.cache_per_key else PrefixCache(settings.prefix_bytes)
         self._stopped = False
 
     # --- from other threads ---
@@ -260,8 +262,7 @@ class ModelWorker(threading.Thread):
         self._give_out(choices)
 
     def _new_batch(self) -> ContinuousBatch:
-        writer = self._engine.writer
-        return ContinuousBatch(writer.model, stop_ids=writer.stop_ids, banned_ids=writer.banned_ids)
+        return self._engine.writer.open_batch(self._prefix)
 
     def _text(self, settings: SamplingSettings) -> TextStream:
         return TextStream(self._engine.writer.tokenizer, settings.stop_strings)
@@ -282,17 +283,8 @@ class ModelWorker(threading.Thread):
         kept = self._cache.get(item.key)  # somebody may have asked about it at the same time
         if kept is not None:
             return replace(kept, loaded=replace(kept.loaded, report=item.loaded.report))
-        began = time.perf_counter()
-        loaded = item.loaded
-        tokens: list[MediumTokens] = []
-        if loaded.pixels is not None:
-            tokens.append(encode_medium(self._engine.model, loaded.kind, loaded.pixels))
-        if loaded.features is not None:
-            tokens.append(encode_medium(self._engine.model, "audio", loaded.features))
-        seconds = time.perf_counter() - began
-        self._metrics.encode_seconds.observe(seconds)
-        shell = stripped(loaded, self._engine.processor.counter.audio)
-        medium = Medium(shell, tuple(tokens), 0.0, 1000 * seconds)
+        medium = self._engine.encoded(item.loaded)
+        self._metrics.encode_seconds.observe(medium.encode_ms / 1000)
         self._cache.put(item.key, medium)
         return medium
 

@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,7 @@ from lmms_eval.api.instance import GenerationResult, TokenCounts
 from lmms_eval.api.model import lmms
 
 from videollama2.assistant import STARTER, VideoLlama2
-from videollama2.engine import Engine, Medium
+from videollama2.engine import Engine
 from videollama2.evaluation.lmms_eval.messages import (
     filled_in,
     passed_over,
@@ -30,7 +29,6 @@ from videollama2.processing.parts import Part, VideoInput
 _Base: Any = lmms
 _LOG = logging.getLogger(__name__)
 _LONGEST = 256
-_KEPT_MEDIA = 8  # several questions about a clip follow each other
 _ANSWERS_ONLY = "this model answers in words: choose a task of output_type generate_until"
 
 
@@ -81,7 +79,6 @@ class VideoLlama2Chat(_Base):
         self.unanswered = 0
         self._num_frames, self._sound = num_frames, sound
         self._engine = Engine(assistant.model, assistant.processor, num_frames=num_frames)
-        self._kept: OrderedDict[Hashable, Medium] = OrderedDict()
 
     def generate_until(self, requests: Sequence[Any]) -> list[Any]:
         """An answer to each request, in their order."""
@@ -121,7 +118,7 @@ class VideoLlama2Chat(_Base):
         turns, parts = taken_apart(messages, self._num_frames)
         settings = sampling_settings(wanted, _LONGEST)
         try:
-            media = [self._take_in(self._with_sound(part)) for part in parts]
+            media = self._engine.take_in([self._with_sound(part) for part in parts])
         except MediaError as error:
             return self._unanswered(f"{task}, document {doc}: {error}")
         whole = filled_in(turns, [medium.content for medium in media])
@@ -140,22 +137,11 @@ class VideoLlama2Chat(_Base):
             return VideoInput(part.source, part.start, part.end, part.num_frames, self._sound)
         return part
 
-    def _take_in(self, part: Part) -> Medium:
-        """Read and encode a medium; files that were asked about lately are still there."""
-        if not isinstance(getattr(part, "source", None), str):
-            return self._engine.take_in([part])[0]
-        if part not in self._kept:
-            self._kept[part] = self._engine.take_in([part])[0]
-            while len(self._kept) > _KEPT_MEDIA:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(part)
-        return self._kept[part]
-
     def _written(self, asked: Sequence[_Asked]) -> list[Any]:
         if not asked:
             return []
         writing = self._engine.writer.write(
-            [one.prompt for one in asked], [one.settings for one in asked]
+            [one.prompt for one in asked], [one.settings for one in asked], self._engine.prefix
         )
         for _ in writing:
             pass

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import families
 import prompts
 import pytest
 import tiny
 import torch
+from transformers import AutoConfig
 
+from videollama2.generation.batch import BatchRow, ContinuousBatch
 from videollama2.generation.prefix import PrefixCache
 from videollama2.generation.prompt import Prompt
-from videollama2.generation.run import DecodingRun
 from videollama2.generation.settings import SamplingSettings
+from videollama2.generation.slots import windows
 from videollama2.generation.stops import banned_token_ids
 from videollama2.model.fusion import MediaTokenMismatchError
 
@@ -20,14 +24,21 @@ TWENTY = SamplingSettings(max_new_tokens=20)
 
 
 def decode(
-    model: Any, rows: list[Prompt], settings: Any = TWENTY, **kwargs: Any
+    model: Any, given: list[Prompt], settings: Any = TWENTY, **kwargs: Any
 ) -> list[list[int]]:
-    each = settings if isinstance(settings, list) else [settings] * len(rows)
-    run = DecodingRun(model, rows, each, banned_ids=banned_token_ids(model), **kwargs)
-    while run.step():
+    return [row.tokens for row in run(model, given, settings, **kwargs)]
+
+
+def run(model: Any, given: list[Prompt], settings: Any = TWENTY, **kwargs: Any) -> list[BatchRow]:
+    each = settings if isinstance(settings, list) else [settings] * len(given)
+    batch = ContinuousBatch(model, banned_ids=banned_token_ids(model), **kwargs)
+    rows = [BatchRow(*pair) for pair in zip(given, each, strict=True)]
+    for row in rows:
+        batch.join([row])
+    while batch.step():
         pass
-    run.close()
-    return [row.tokens for row in run.rows]
+    batch.close()
+    return rows
 
 
 def generate(model: Any, row: Prompt, **kwargs: Any) -> list[int]:
@@ -73,17 +84,9 @@ def test_a_stop_token_ends_a_row_and_is_left_out(tiny_model: Any, tiny_tokenizer
     row = prompts.mixed(tiny_model, tiny_tokenizer)[3]
     tokens = decode(tiny_model, [row])[0]
     place = next(place for place in range(1, 20) if tokens[place] not in tokens[:place])
-    run = DecodingRun(
-        tiny_model,
-        [row],
-        [TWENTY],
-        stop_ids=frozenset({tokens[place]}),
-        banned_ids=banned_token_ids(tiny_model),
-    )
-    while run.step():
-        pass
-    assert run.rows[0].tokens == tokens[:place]
-    assert run.rows[0].finish_reason == "stop"
+    (ended,) = run(tiny_model, [row], stop_ids=frozenset({tokens[place]}))
+    assert ended.tokens == tokens[:place]
+    assert ended.finish_reason == "stop"
     assert generate(tiny_model, row, eos_token_id=tokens[place]) == tokens[: place + 1]
 
 
@@ -121,13 +124,9 @@ def test_a_prefix_is_not_computed_again(tiny_model: Any, tiny_tokenizer: Any) ->
     )
     prefix = PrefixCache()
     decode(tiny_model, [first], prefix=prefix)
-    run = DecodingRun(
-        tiny_model, [longer], [TWENTY], prefix=prefix, banned_ids=banned_token_ids(tiny_model)
-    )
-    while run.step():
-        pass
-    assert run.reused_tokens == len(first) + len(answer) - 1
-    assert run.rows[0].tokens == decode(tiny_model, [longer])[0]
+    (again,) = run(tiny_model, [longer], prefix=prefix)
+    assert again.reused_tokens == len(first) + len(answer) - 1
+    assert again.tokens == decode(tiny_model, [longer])[0]
 
 
 def test_the_same_words_about_another_clip_share_nothing_from_the_clip_on(
@@ -142,13 +141,9 @@ def test_the_same_words_about_another_clip_share_nothing_from_the_clip_on(
     assert rows[0].input_ids == rows[1].input_ids
     prefix = PrefixCache()
     decode(tiny_model, rows[:1], prefix=prefix)
-    run = DecodingRun(
-        tiny_model, rows[1:], [TWENTY], prefix=prefix, banned_ids=banned_token_ids(tiny_model)
-    )
-    while run.step():
-        pass
-    assert run.reused_tokens == len("see ")
-    assert run.rows[0].tokens == decode(tiny_model, rows[1:])[0]
+    (again,) = run(tiny_model, rows[1:], prefix=prefix)
+    assert again.reused_tokens == len("see ")
+    assert again.tokens == decode(tiny_model, rows[1:])[0]
 
 
 def test_a_prefix_may_end_within_a_medium(tiny_model: Any, tiny_tokenizer: Any) -> None:
@@ -158,31 +153,31 @@ def test_a_prefix_may_end_within_a_medium(tiny_model: Any, tiny_tokenizer: Any) 
     )
     prefix = PrefixCache()
     first = decode(tiny_model, [row], prefix=prefix)
-    run = DecodingRun(
-        tiny_model, [row], [TWENTY], prefix=prefix, banned_ids=banned_token_ids(tiny_model)
-    )
-    while run.step():
-        pass
-    assert run.reused_tokens == len(row) - 1
-    assert [run.rows[0].tokens] == first
+    (again,) = run(tiny_model, [row], prefix=prefix)
+    assert again.reused_tokens == len(row) - 1
+    assert [again.tokens] == first
 
 
-def test_a_step_that_breaks_off_leaves_no_cache(
+def test_a_step_that_breaks_off_leaves_what_was_read(
     tiny_model: Any, tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = prompts.mixed(tiny_model, tiny_tokenizer)[0]
+    expected = decode(tiny_model, [row])
     prefix = PrefixCache()
-    run = DecodingRun(tiny_model, [row], [TWENTY], prefix=prefix)
-    run.step()
+    batch = ContinuousBatch(tiny_model, prefix=prefix)
+    batch.join([BatchRow(row, TWENTY)])
+    batch.step()
 
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(type(tiny_model), "forward", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        run.step()
-    run.close()
-    assert len(prefix) == 0
+    with monkeypatch.context() as patch:
+        last = tiny_model.model.language_model.layers[-1]
+        patch.setattr(type(last), "forward", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            batch.step()
+    assert len(prefix) == len(row)
+    assert decode(tiny_model, [row], prefix=prefix) == expected
 
 
 def test_a_seed_decides_alone(tiny_model: Any, tiny_tokenizer: Any) -> None:
@@ -214,7 +209,88 @@ def test_too_few_placeholders_are_an_error_that_counts(
         decode(tiny_model, [short])
 
 
-def test_there_must_be_a_prompt(tiny_model: Any) -> None:
-    for rows in ([], [Prompt(())]):
-        with pytest.raises(ValueError, match="no prompt"):
-            DecodingRun(tiny_model, rows, [TWENTY] * len(rows))
+@pytest.mark.parametrize("family", [*families.FAMILIES, "opt", "bloom", "gpt2"])
+def test_language_models_of_every_family(tiny_tokenizer: Any, family: str) -> None:
+    """Rows in slots, windows and caps and all; where slots do not do, rows apart."""
+    if family in families.FAMILIES:
+        config = families.config_of(family, tiny_tokenizer)
+    else:
+        plain = {"opt": {"ffn_dim": 48, "word_embed_proj_dim": 32}}.get(family, {})
+        names = {**families.TEXT, **plain, "vocab_size": len(tiny_tokenizer)}
+        text = AutoConfig.for_model(family, **names, eos_token_id=None, pad_token_id=0)
+        config = tiny.build_config(tiny_tokenizer, text_config=text)
+    model = tiny.build_model(config)
+    rows = prompts.mixed(model, tiny_tokenizer)
+    expected = [generate(model, row) for row in rows]
+    slots = windows(model.model.language_model) is not None
+    assert slots == (family != "bloom")
+    if slots:
+        assert decode(model, rows) == expected
+    assert [decode(model, [row])[0] for row in rows] == expected
+
+
+@pytest.mark.parametrize("lag", [1, 3])
+def test_tokens_read_late_are_the_same(tiny_model: Any, tiny_tokenizer: Any, lag: int) -> None:
+    """What is computed past a row's end is dropped."""
+    rows = prompts.mixed(tiny_model, tiny_tokenizer)
+    drawn = SamplingSettings(
+        max_new_tokens=14, temperature=1.3, seed=5, repetition_penalty=1.2, top_k=9
+    )
+    lengths = [1, 12, 2, 7, 3]
+    settings = [replace(drawn, max_new_tokens=length) for length in lengths]
+    expected = decode(tiny_model, rows, settings, lag=0)
+    assert decode(tiny_model, rows, settings, lag=lag) == expected
+    stop = frozenset({decode(tiny_model, rows[:1])[0][5]})
+    ended = run(tiny_model, rows, stop_ids=stop, lag=0)
+    late = run(tiny_model, rows, stop_ids=stop, lag=lag)
+    assert [row.tokens for row in late] == [row.tokens for row in ended]
+    assert [row.finish_reason for row in late] == [row.finish_reason for row in ended]
+    assert "stop" in {row.finish_reason for row in late}
+
+
+def test_compiled_steps_give_the_same_tokens(tiny_model: Any, tiny_tokenizer: Any) -> None:
+    rows = prompts.mixed(tiny_model, tiny_tokenizer)
+    expected = decode(tiny_model, rows)
+    assert decode(tiny_model, rows, compile_backend="eager") == expected
+    layers = tiny_model.model.language_model.layers
+    assert all(layer._compiled_call_impl is None for layer in layers)
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_slots_under_every_attention(tiny_tokenizer: Any, attention: str) -> None:
+    config = tiny.build_config(tiny_tokenizer)
+    model = tiny.build_model(config)
+    model.set_attn_implementation(attention)
+    rows = prompts.mixed(model, tiny_tokenizer)
+    assert decode(model, rows) == [generate(model, row) for row in rows]
+    assert model.model.language_model.config._attn_implementation == attention
+
+
+def test_many_questions_about_one_clip_read_it_once(tiny_model: Any, tiny_tokenizer: Any) -> None:
+    clip = prompts.video(tiny_model)
+    rows = [
+        prompts.prompt(tiny_model, tiny_tokenizer, "see ", clip, f"\n{question}?")
+        for question in ("who", "what", "where to")
+    ]
+    expected = [decode(tiny_model, [row])[0] for row in rows]
+    prefix = PrefixCache()
+    answered = run(tiny_model, rows, prefix=prefix)
+    assert [row.tokens for row in answered] == expected
+    before = len("see ") + len(clip.features) + len("\nwh")
+    assert [row.reused_tokens for row in answered] == [0, before, before]
+
+
+def test_a_full_prefix_cache_forgets_what_was_not_used(
+    tiny_model: Any, tiny_tokenizer: Any
+) -> None:
+    rows = prompts.mixed(tiny_model, tiny_tokenizer)
+    roomy = PrefixCache()
+    for row in rows:
+        decode(tiny_model, [row], prefix=roomy)
+    small = PrefixCache(roomy.held_bytes // 2)
+    for row in rows:
+        assert decode(tiny_model, [row], prefix=small) == decode(tiny_model, [row])
+        assert 0 < small.held_bytes <= roomy.held_bytes // 2
+    none = PrefixCache(0)
+    decode(tiny_model, rows[:1], prefix=none)
+    assert none.held_bytes == len(none) == 0

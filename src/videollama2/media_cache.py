@@ -2,18 +2,59 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
-from videollama2.engine import Medium
-from videollama2.processing.parts import LoadedMedia
+from videollama2.generation.prompt import MediumTokens
+from videollama2.media.source import Source
+from videollama2.processing.parts import LoadedMedia, MediaReport, Part
 
 Key = tuple[object, ...]
-"""What decides the tokens: content, settings, checkpoint, and the caller where that is wanted."""
+"""What decides the tokens: content, settings, and the caller where that is wanted."""
+
+
+@dataclass(frozen=True, eq=False)
+class Medium:
+    """A medium read and encoded, ready for any number of questions."""
+
+    loaded: LoadedMedia
+    tokens: tuple[MediumTokens, ...]
+    read_ms: float
+    encode_ms: float
+
+    @property
+    def report(self) -> MediaReport:
+        """What was taken in."""
+        return self.loaded.report
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """This medium as a part of a message."""
+        return {"type": self.loaded.kind, self.loaded.kind: self.loaded}
+
+
+def key_of(part: Part) -> Key | None:
+    """The key of a part whose source is open; None where content cannot be told by little work.
+
+    Files are known by place, number, size and time of change; bytes by their SHA-256.
+    """
+    source = None if isinstance(part, LoadedMedia) else part.source
+    if isinstance(part, LoadedMedia) or not isinstance(source, Source):
+        return None
+    if source.data is not None:
+        content = hashlib.sha256(source.data).hexdigest()
+    elif source.path is not None and source.path.is_file():
+        state = source.path.stat()
+        content = repr((source.path.resolve(), state.st_ino, state.st_size, state.st_mtime_ns))
+    else:
+        return None
+    return content, source.name, type(part).__name__, repr(replace(part, source=None))
 
 
 class MediaCache:
@@ -37,6 +78,12 @@ class MediaCache:
                 return None
             self._kept.move_to_end(key)
             return found[0]
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._kept.clear()
+            self.held_bytes = 0
 
     def put(self, key: Key, medium: Medium) -> None:
         """Keep a medium; what was not used for longest goes. One larger than all is not kept."""
