@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 # Large blocks stay with the process: handing them back and forth costs a quarter of a CPU's time.
 STARTER_MEMORY := MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_MMAP_THRESHOLD_=100000000000
 
-.PHONY: help install demo test test-mixins check format starter starter-report starter-clips docs bench clean
+.PHONY: help install demo test test-mixins check format starter starter-report starter-clips docs bench bench-gpu clean
 .DEFAULT_GOAL := help
 
 help:  ## list what can be made
@@ -55,6 +55,9 @@ docs: $(STAMP)  ## draw the architecture picture from the code's own shapes
 bench: $(STAMP)  ## memory that loading takes, time that reading takes
 	$(BIN)/python benchmarks/load_memory.py
 	$(BIN)/python benchmarks/read_video.py
+
+bench-gpu: $(STAMP)  ## every benchmark at the released size, on the GPU (on a CPU: BENCH=--small)
+	$(BIN)/python benchmarks/all.py $(BENCH)
 
 format: $(STAMP)  ## let ruff arrange and mend what it can
 	$(BIN)/ruff check --fix src tests examples scripts

@@ -1,0 +1,38 @@
+"""Every benchmark runs at small size and writes what it measured."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+OPTIONS = {"growth": ["--quick"], "read": ["--processes", "1"]}
+
+
+@pytest.mark.parametrize("name", ["encoders", "first_token", "decode", "batch", "growth", "read"])
+def test_small(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ["--small", "--device", "cpu", "--repeats", "1", "--out", str(tmp_path)]
+    options += OPTIONS.get(name, [])
+    script = str(FOLDER / f"{name}.py")
+    if name == "read":  # it starts processes, which look for it as their main module
+        subprocess.run([sys.executable, script, *options], check=True, timeout=120)
+    else:
+        monkeypatch.setattr(sys, "argv", [script, *options])
+        monkeypatch.syspath_prepend(str(FOLDER))
+        runpy.run_path(script, run_name="__main__")
+    (written,) = tmp_path.glob("*.json")
+    values = json.loads(written.read_text())
+    assert values["hardware"]
+    assert values["commit"]
+    if name == "growth":
+        assert (tmp_path / f"{written.stem}.svg").read_text().count("<polyline") == 4
+        return
+    assert values["date"]
+    assert "--small" in values["command"]
+    assert values["cases"]
+    assert all(case["ours"] > 0 for case in values["cases"])
