@@ -26,10 +26,12 @@ from videollama2.checkpoints.lora import LowRank
 from videollama2.checkpoints.modules import stored_names, tensors_held
 from videollama2.checkpoints.names import canonical, to_released
 from videollama2.checkpoints.processor import load_processor
+from videollama2.checkpoints.quantize import Narrowing, narrowing, pack_int4
 from videollama2.checkpoints.token_ids import MEDIA_TOKENS
 from videollama2.checkpoints.unused import check_twins, known_unused
 from videollama2.model.config import VideoLlama2Config
 from videollama2.model.model import VideoLlama2ForConditionalGeneration
+from videollama2.model.narrow import NarrowLinear
 
 __all__ = ["is_released_checkpoint", "load_model", "load_processor", "load_released"]
 
@@ -48,6 +50,7 @@ def load_model(
     config: VideoLlama2Config | None = None,
     attn_implementation: str | None = None,
     four_bit: FourBit | None = None,
+    quantize: str | None = None,
     revision: str | None = None,
     cache_dir: Name | None = None,
     token: str | bool | None = None,
@@ -57,8 +60,9 @@ def load_model(
 
     `dtype` None or "auto" takes the checkpoint's own. `language_model`, `vision_tower` and
     `audio_tower` say where parts come from that the checkpoint does not hold, or that should
-    replace its own. `four_bit` keeps the language model's linear layers in 4 bits. Peak memory is
-    the model's plus one tensor's.
+    replace its own. `four_bit` keeps the language model's linear layers in 4 bits; `quantize` is
+    int8, fp8, int4 (GPU) or nf4, output layer included except for nf4. Peak memory is the model's
+    plus one tensor's (int4: the wide model's).
 
     Raises:
         CheckpointError: a file or part is missing or damaged, or parameters do not fit.
@@ -79,18 +83,28 @@ def load_model(
         config._attn_implementation = attn_implementation  # pyright: ignore[reportPrivateUsage]
     chosen = _choose_dtype(dtype, config, gathered)
     model = empty_model(config)
-    if four_bit is not None:
-        four_bit.prepare(model, chosen)
-    fitted = fit_model(model, gathered)
     placement = place(model, device_map, device, chosen)
-    _fill(model, fitted, gathered.changes, placement, chosen, four_bit)
+    narrow = four_bit or narrowing(quantize, placement.device_of("lm_head"))
+    if narrow is not None:
+        _refuse_narrow(model, str(name_or_path))
+        narrow.prepare(model, chosen)
+    fitted = fit_model(model, gathered)
+    _fill(model, fitted, gathered.changes, placement, chosen, narrow)
     placement.finish(model)
+    if quantize == "int4":
+        pack_int4(model)
     _set_dtype(config, chosen)
     model.name_or_path = str(name_or_path)
     if (gathered.folder / "generation_config.json").is_file():
         defaults: Any = GenerationConfig
         model.generation_config = defaults.from_pretrained(gathered.folder)
     return model.eval()
+
+
+def _refuse_narrow(model: VideoLlama2ForConditionalGeneration, name: str) -> None:
+    kind = model.config.weight_only
+    if kind is not None:
+        raise CheckpointError(name, f"its weights are {kind} already", "Leave out quantize")
 
 
 def is_released_checkpoint(name_or_path: Name | None, **kwargs: Any) -> bool:
@@ -186,7 +200,7 @@ def _fill(
     changes: Mapping[str, LowRank],
     placement: Placement,
     dtype: torch.dtype,
-    four_bit: FourBit | None = None,
+    narrow: Narrowing | None = None,
 ) -> None:
     """Read every tensor into the model, in the order of the files."""
     slots = _slots(model)
@@ -202,8 +216,8 @@ def _fill(
         )
         for piece in pieces:
             _read_piece(piece, value, changes.get(piece.name))
-        if four_bit is not None and four_bit.holds(slot.value):
-            value = four_bit.quantized(value, slot.places[0][0])
+        if narrow is not None and narrow.holds(slot.value):
+            value = narrow.quantized(value, slot.places[0][0])
         elif isinstance(slot.value, nn.Parameter):
             value = nn.Parameter(value, requires_grad=slot.value.requires_grad)
         for module, leaf in slot.places:
@@ -226,7 +240,10 @@ def _dtype_of(
     model: VideoLlama2ForConditionalGeneration, slot: _Slot, dtype: torch.dtype
 ) -> torch.dtype:
     """The dtype of one parameter: integers keep theirs, a few modules ask for float32."""
+    layer, leaf = slot.places[0]
     if not slot.value.is_floating_point():
+        return slot.value.dtype
+    if isinstance(layer, NarrowLinear) and leaf != "bias" and layer.is_narrow:
         return slot.value.dtype
     keep = set(getattr(model, "_keep_in_fp32_modules_strict", None) or ())
     if dtype == torch.float16:

@@ -46,6 +46,7 @@ def ask(
     model: options.Model = "starter",
     device: options.Device = None,
     dtype: options.DtypeOption = None,
+    quantize: options.QuantizeOption = None,
     num_frames: options.NumFrames = None,
     start: options.Start = None,
     end: options.End = None,
@@ -70,7 +71,7 @@ def ask(
         # Nothing but the answer may reach stdout, whatever other packages write there.
         with contextlib.redirect_stdout(sys.stderr):
             sources = open_media(media)
-            assistant = load_assistant(model, device, dtype, num_frames)
+            assistant = load_assistant(model, device, dtype, num_frames, quantize)
             with working("watching and listening" if media else "reading"):
                 stream = assistant.stream(
                     question,

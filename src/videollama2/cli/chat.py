@@ -43,6 +43,7 @@ def chat(
     model: options.Model = "starter",
     device: options.Device = None,
     dtype: options.DtypeOption = None,
+    quantize: options.QuantizeOption = None,
     num_frames: options.NumFrames = None,
     start: options.Start = None,
     end: options.End = None,
@@ -62,7 +63,7 @@ def chat(
 
         settings = SamplingSettings(max_new_tokens, temperature, top_p, seed=seed)
         sources = open_media(media or [])
-        assistant = load_assistant(model, device, dtype, num_frames)
+        assistant = load_assistant(model, device, dtype, num_frames, quantize)
         how = {"start": start, "end": end, "sound": sound, "allow_partial": allow_partial}
         talk = Talk(assistant.chat(), settings, how, sys.stdin.isatty())
         if sources:

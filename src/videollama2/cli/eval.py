@@ -94,6 +94,7 @@ def evaluate(
     num_frames: options.NumFrames = None,
     device: options.Device = None,
     dtype: options.DtypeOption = None,
+    quantize: options.QuantizeOption = None,
     scoring: Annotated[
         ScoringOption,
         typer.Option(help="released: as the authors score; strict: an unparsable answer is wrong."),
@@ -177,7 +178,7 @@ def evaluate(
             out,
             choice,
             judge,
-            lambda place: _answerer(model, endpoint, num_frames, device, dtype, place),
+            lambda place: _answerer(model, endpoint, num_frames, device, dtype, place, quantize),
             scoring,
         )
 
@@ -207,6 +208,7 @@ def _answerer(
     device: str | None,
     dtype: options.Dtype | None,
     place: Place,
+    quantize: options.Quantize | None = None,
 ) -> Answerer:
     if endpoint is not None:
         from videollama2.evaluation.client import ChatClient
@@ -220,7 +222,7 @@ def _answerer(
 
     if device is None and place.world > 1 and torch.cuda.is_available():
         device = f"cuda:{place.local_rank}"
-    return LocalModel(load_assistant(model, device, dtype, num_frames), num_frames)
+    return LocalModel(load_assistant(model, device, dtype, num_frames, quantize), num_frames)
 
 
 def _run(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from videollama2.cli.console import settle_output, working
-from videollama2.cli.options import Dtype
+from videollama2.cli.options import Dtype, Quantize
 
 if TYPE_CHECKING:
     from videollama2.assistant import VideoLlama2
@@ -29,7 +29,11 @@ def open_media(paths: Sequence[str]) -> list[Any]:
 
 
 def load_assistant(
-    model: str, device: str | None, dtype: Dtype | None, num_frames: int | None
+    model: str,
+    device: str | None,
+    dtype: Dtype | None,
+    num_frames: int | None,
+    quantize: Quantize | None = None,
 ) -> VideoLlama2:
     """The model, with a sign of life on a terminal.
 
@@ -50,4 +54,5 @@ def load_assistant(
             device=device,
             dtype=None if dtype is None else dtype.value,
             num_frames=num_frames,
+            quantize=None if quantize is None else quantize.value,
         )

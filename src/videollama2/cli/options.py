@@ -18,6 +18,15 @@ class Dtype(StrEnum):
     float16 = "float16"
 
 
+class Quantize(StrEnum):
+    """How weights are kept."""
+
+    int8 = "int8"
+    fp8 = "fp8"
+    int4 = "int4"
+    nf4 = "nf4"
+
+
 Model = Annotated[
     str,
     typer.Option(
@@ -40,6 +49,15 @@ DtypeOption = Annotated[
     typer.Option(
         "--dtype",
         help="What to compute in (bfloat16 on a GPU, else float32).",
+        rich_help_panel=_MODEL,
+        show_default=False,
+    ),
+]
+QuantizeOption = Annotated[
+    Quantize | None,
+    typer.Option(
+        "--quantize",
+        help="Keep the language model's weights in fewer bits (int4: GPU only).",
         rich_help_panel=_MODEL,
         show_default=False,
     ),

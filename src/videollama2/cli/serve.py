@@ -46,6 +46,7 @@ def serve(
     ] = None,
     device: options.Device = None,
     dtype: options.DtypeOption = None,
+    quantize: options.QuantizeOption = None,
     num_frames: options.NumFrames = None,
     allow_media_host: Annotated[
         list[str] | None,
@@ -135,7 +136,7 @@ def serve(
             cache_per_key=cache_per_key,
             media=replace(rules, max_items=max_media, limits=limits),
         )
-        service = Service(lambda: load_assistant(model, device, dtype, None), settings)
+        service = Service(lambda: load_assistant(model, device, dtype, None, quantize), settings)
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{bound.getsockname()[1]}"
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")

@@ -8,6 +8,7 @@ from typing import Any
 from transformers import AutoConfig, PreTrainedConfig
 
 from videollama2.checkpoints.layouts import RELEASED_MODEL_TYPES, is_released, upgrade_config
+from videollama2.model.narrow import NARROW_KINDS
 
 FEATURE_SELECTIONS = ("patch", "cls_patch")
 MEDIA_MODES = ("native", "released")
@@ -137,6 +138,8 @@ class VideoLlama2Config(PreTrainedConfig):
     `hidden_states` does: -2 leaves the last layer out. `media_mode` "released" reads media as the
     released code does; "native" hears the whole soundtrack, unpadded.
 
+    `weight_only` "int8" or "fp8" says that the language model's weights are in 8 bits.
+
     The three media token ids stand for media in `input_ids`, one id per token that a medium
     becomes. They are never looked up in the embedding table.
 
@@ -166,8 +169,14 @@ class VideoLlama2Config(PreTrainedConfig):
         video_token_id: int | None = None,
         image_token_id: int | None = None,
         audio_token_id: int | None = None,
+        weight_only: str | None = None,
         **kwargs: Any,
     ) -> None:
+        if weight_only not in (None, *NARROW_KINDS):
+            raise ValueError(
+                f"weight_only is {weight_only!r}: choose one of {', '.join(NARROW_KINDS)}"
+            )
+        self.weight_only = weight_only
         if vision_feature_select not in FEATURE_SELECTIONS:
             raise ValueError(
                 f"vision_feature_select is {vision_feature_select!r}: choose one of "

@@ -16,6 +16,7 @@ from videollama2.model.config import VideoLlama2Config
 from videollama2.model.encoded import Features
 from videollama2.model.encoders import MEDIA_INPUTS
 from videollama2.model.fusion import items_per_row, repeat_rows
+from videollama2.model.narrow import NarrowKind, make_narrow
 from videollama2.model.pretrained import (
     LanguageModelOptions,
     VideoLlama2PreTrainedModel,
@@ -49,6 +50,7 @@ class VideoLlama2ForConditionalGeneration(VideoLlama2PreTrainedModel, Generation
     _tied_weights_keys = {  # noqa: RUF012  (a plain dict is read)
         "lm_head.weight": "model.language_model.embed_tokens.weight"
     }
+    _keep_in_fp32_modules_strict = {"weight_scale"}  # noqa: RUF012  (of 8-bit weights)
     _tp_plan = {"lm_head": "colwise_gather_output"}  # noqa: RUF012
 
     def __init__(self, config: VideoLlama2Config) -> None:
@@ -57,6 +59,8 @@ class VideoLlama2ForConditionalGeneration(VideoLlama2PreTrainedModel, Generation
         biased = text.model_type in _BIASED_HEADS or bool(getattr(text, "lm_head_bias", False))
         self.model = VideoLlama2Model(config)
         self.lm_head = nn.Linear(text.hidden_size, text.vocab_size, bias=biased)
+        if config.weight_only is not None:
+            make_narrow(self, cast("NarrowKind", config.weight_only))
         words, untyped = self.model.get_input_embeddings(), cast("Any", self)
         name = next(name for name, module in untyped.named_modules() if module is words)
         self._tied_weights_keys = {"lm_head.weight": f"{name}.weight"}  # families name it apart
