@@ -39,11 +39,19 @@ class VideoLlama2:
         name: str = "",
         num_frames: int | None = None,
         load_ms: float = 0.0,
+        compile_steps: str | None = None,
     ) -> None:
         self.model = model
         self.processor = processor
         self.name = name
-        self._engine = Engine(model, processor, num_frames=num_frames, load_ms=load_ms)
+        self.compile_steps = compile_steps
+        self._engine = Engine(
+            model,
+            processor,
+            num_frames=num_frames,
+            load_ms=load_ms,
+            compile_steps=compile_steps,
+        )
 
     @classmethod
     def from_pretrained(
@@ -53,12 +61,14 @@ class VideoLlama2:
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
         num_frames: int | None = None,
+        compile_steps: str | None = None,
         **options: Any,
     ) -> VideoLlama2:
         """Load "starter" (the small model that comes along), a folder, or a hub id of any layout.
 
         `device` None takes a GPU where there is one. `dtype` None computes in bfloat16 on a GPU and
         in float32 elsewhere. `num_frames` frames are taken of each clip (None: as trained).
+        `compile_steps` "inductor" has torch compile the steps of answers, once for all layers.
         `options` go to `checkpoints.load.load_model`: device_map, attn_implementation, where parts
         come from that the checkpoint does not hold (language_model, vision_tower, audio_tower), ...
 
@@ -81,7 +91,14 @@ class VideoLlama2:
         processor = load_processor(path, **_hub_options(options))
         load_ms = 1000 * (time.perf_counter() - began)
         name = os.fspath(name_or_path)
-        return cls(model, processor, name=name, num_frames=num_frames, load_ms=load_ms)
+        return cls(
+            model,
+            processor,
+            name=name,
+            num_frames=num_frames,
+            load_ms=load_ms,
+            compile_steps=compile_steps,
+        )
 
     @property
     def tokenizer(self) -> Any:

@@ -113,11 +113,17 @@ class Engine:
         kept = None if key is None else self.media_cache.get(key)
         if kept is not None:
             return replace(kept, read_ms=1000 * (time.perf_counter() - began), encode_ms=0.0)
-        loaded: LoadedMedia = self.processor.load_media(part)
+        loaded = self._loaded(part)
         medium = self.encoded(loaded, read_ms=1000 * (time.perf_counter() - began))
         if key is not None:
             self.media_cache.put(key, medium)
         return medium
+
+    def _loaded(self, part: Part) -> LoadedMedia:
+        """Pixels and filter bank are made where the model is."""
+        if self.model.device.type == "cpu":
+            return self.processor.load_media(part)
+        return replace(self.processor.loader, device=self.model.device).load(part)
 
     def _opened(self, part: Part) -> Part:
         """A part whose bytes are at hand, so that its content can be told."""

@@ -47,6 +47,7 @@ def ask(
     device: options.Device = None,
     dtype: options.DtypeOption = None,
     quantize: options.QuantizeOption = None,
+    compile_steps: options.Compile = False,
     num_frames: options.NumFrames = None,
     start: options.Start = None,
     end: options.End = None,
@@ -71,7 +72,7 @@ def ask(
         # Nothing but the answer may reach stdout, whatever other packages write there.
         with contextlib.redirect_stdout(sys.stderr):
             sources = open_media(media)
-            assistant = load_assistant(model, device, dtype, num_frames, quantize)
+            assistant = load_assistant(model, device, dtype, num_frames, quantize, compile_steps)
             with working("watching and listening" if media else "reading"):
                 stream = assistant.stream(
                     question,

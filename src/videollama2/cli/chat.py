@@ -44,6 +44,7 @@ def chat(
     device: options.Device = None,
     dtype: options.DtypeOption = None,
     quantize: options.QuantizeOption = None,
+    compile_steps: options.Compile = False,
     num_frames: options.NumFrames = None,
     start: options.Start = None,
     end: options.End = None,
@@ -63,7 +64,7 @@ def chat(
 
         settings = SamplingSettings(max_new_tokens, temperature, top_p, seed=seed)
         sources = open_media(media or [])
-        assistant = load_assistant(model, device, dtype, num_frames, quantize)
+        assistant = load_assistant(model, device, dtype, num_frames, quantize, compile_steps)
         how = {"start": start, "end": end, "sound": sound, "allow_partial": allow_partial}
         talk = Talk(assistant.chat(), settings, how, sys.stdin.isatty())
         if sources:

@@ -34,6 +34,7 @@ def load_assistant(
     dtype: Dtype | None,
     num_frames: int | None,
     quantize: Quantize | None = None,
+    compile_steps: bool = False,
 ) -> VideoLlama2:
     """The model, with a sign of life on a terminal.
 
@@ -54,5 +55,6 @@ def load_assistant(
             device=device,
             dtype=None if dtype is None else dtype.value,
             num_frames=num_frames,
+            compile_steps="inductor" if compile_steps else None,
             quantize=None if quantize is None else quantize.value,
         )

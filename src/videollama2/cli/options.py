@@ -62,6 +62,14 @@ QuantizeOption = Annotated[
         show_default=False,
     ),
 ]
+Compile = Annotated[
+    bool,
+    typer.Option(
+        "--compile",
+        help="Compile the steps of answers: slower to start, faster from then on (GPU).",
+        rich_help_panel=_MODEL,
+    ),
+]
 NumFrames = Annotated[
     int | None,
     typer.Option(

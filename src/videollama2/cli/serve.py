@@ -47,6 +47,7 @@ def serve(
     device: options.Device = None,
     dtype: options.DtypeOption = None,
     quantize: options.QuantizeOption = None,
+    compile_steps: options.Compile = False,
     num_frames: options.NumFrames = None,
     allow_media_host: Annotated[
         list[str] | None,
@@ -136,7 +137,9 @@ def serve(
             cache_per_key=cache_per_key,
             media=replace(rules, max_items=max_media, limits=limits),
         )
-        service = Service(lambda: load_assistant(model, device, dtype, None, quantize), settings)
+        service = Service(
+            lambda: load_assistant(model, device, dtype, None, quantize, compile_steps), settings
+        )
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{bound.getsockname()[1]}"
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")

@@ -37,7 +37,12 @@ class LocalModel:
         self.name = assistant.name
         self._config: Any = assistant.model.config
         self.num_frames = num_frames or int(self._config.num_frames)
-        self._engine = Engine(assistant.model, assistant.processor, num_frames=num_frames)
+        self._engine = Engine(
+            assistant.model,
+            assistant.processor,
+            num_frames=num_frames,
+            compile_steps=assistant.compile_steps,
+        )
 
     def check(self, task: Task) -> None:
         """Say at once where this model cannot answer a benchmark.

@@ -129,9 +129,10 @@ class BeatsEncoder(nn.Module):
     def position_bias(self, length: int) -> Tensor:
         """(A, L, L): the learned bias of each distance bucket (as in T5, both directions)."""
         table = self._first_attention().get_submodule("relative_attention_bias")
-        positions = torch.arange(length, device=next(table.parameters()).device)
-        distance = positions[None, :] - positions[:, None]
-        return table(self._bucket(distance)).permute(2, 0, 1)
+        device = next(table.parameters()).device
+        distance = torch.arange(1 - length, length, device=device)  # every one there is, once
+        by_distance: Tensor = table(self._bucket(distance)).T
+        return by_distance.unfold(-1, length, 1).flip(1)
 
     def _bucket(self, distance: Tensor) -> Tensor:
         half = self.num_buckets // 2

@@ -40,7 +40,8 @@ class MediaLoader:
 
     `min_frames` is the fewest frames the connector takes; `has_audio` whether the model has ears;
     `patch` the filter bank frames (and mel bins) of one audio token; `max_audio_s` the longest
-    sound that is heard in native mode.
+    sound that is heard in native mode. `device` is where pixels and filter bank are made (None:
+    the CPU).
     """
 
     image_settings: PixelSettings
@@ -53,6 +54,7 @@ class MediaLoader:
     patch: int = 16
     max_audio_s: float = WINDOW_S
     limits: MediaLimits = field(default=DEFAULT_LIMITS)
+    device: torch.device | None = None
 
     def load(self, part: Part) -> LoadedMedia:
         """Read and prepare one medium; what is loaded already is returned as it is.
@@ -79,7 +81,7 @@ class MediaLoader:
     def _image(self, part: ImageInput) -> LoadedMedia:
         source = open_source(_plain(part.source), limits=self.limits)
         frame = read_image(source, limits=self.limits)
-        pixels = to_pixels([frame], self.image_settings)[0]
+        pixels = to_pixels([frame], self.image_settings, self.device)[0]
         return LoadedMedia("image", pixels, None, MediaReport(source.name, "image", None, 1, 0.0))
 
     def _video(self, part: VideoInput) -> LoadedMedia:
@@ -108,7 +110,8 @@ class MediaLoader:
             sound_s,
             (*clip.notes, *notes, *sound_notes),
         )
-        return LoadedMedia("video", to_pixels(frames, self.video_settings), features, report)
+        pixels = to_pixels(frames, self.video_settings, self.device)
+        return LoadedMedia("video", pixels, features, report)
 
     def frames_for(self, frames: Frames, wanted: int | None) -> tuple[Frames, list[str]]:
         """The frames that the tower sees, and what was done to them: `frames_used` in frames."""
@@ -250,7 +253,7 @@ class MediaLoader:
         return longest, [f"Only the first {longest:g} s of {duration:.1f} s of sound are heard."]
 
     def _features(self, window: Waveform | Precise) -> torch.Tensor:
-        return fbank(_tensor(window), self.num_mel_bins)
+        return fbank(_tensor(window).to(self.device), self.num_mel_bins)
 
 
 _tensor = cast(Callable[[Any], torch.Tensor], torch.from_numpy)  # pyright: ignore[reportUnknownMemberType]

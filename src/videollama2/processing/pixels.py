@@ -18,6 +18,8 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from .resize import RESAMPLINGS, resized
+
 Resize = Literal["shortest_edge_crop", "squash"]
 Geometry = Literal["square", "pad"]
 Frame = npt.NDArray[np.uint8]
@@ -141,11 +143,15 @@ def pad_to_square(image: Image.Image, colour: tuple[int, int, int]) -> Image.Ima
     return square
 
 
-def _resized(frame: Frame, settings: PixelSettings) -> Frame:
-    """One frame at the tower's size, (H, W, 3) uint8."""
+def _checked(frame: Frame) -> Frame:
     if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or 0 in frame.shape:
         raise ValueError(f"a frame is (H, W, 3) uint8, not {frame.shape} {frame.dtype}")
-    image = Image.fromarray(frame)
+    return frame
+
+
+def _resized(frame: Frame, settings: PixelSettings) -> Frame:
+    """One frame at the tower's size, (H, W, 3) uint8."""
+    image = Image.fromarray(_checked(frame))
     if settings.geometry == "pad":
         red, green, blue = (int(value * 255) for value in settings.image_mean)
         image = pad_to_square(image, (red, green, blue))
@@ -162,13 +168,18 @@ def _resized(frame: Frame, settings: PixelSettings) -> Frame:
     return np.asarray(image.crop((left, top, left + width, top + height)))
 
 
-def to_pixels(frames: Sequence[Frame], settings: PixelSettings) -> torch.Tensor:
+def to_pixels(
+    frames: Sequence[Frame], settings: PixelSettings, device: torch.device | None = None
+) -> torch.Tensor:
     """Frames, each (H, W, 3) uint8 RGB of any size -> float32 (T, 3, H, W), normalised.
 
+    On a GPU as `device` it does Pillow's arithmetic itself, to the same numbers.
     Raises `ValueError` without frames, or for a frame of another form.
     """
     if not len(frames):
         raise ValueError("no frames: there is nothing to make pixel values of")
+    if device is not None and device.type != "cpu" and settings.resample in RESAMPLINGS:
+        return to_pixels_on(device, frames, settings)
     levels = _normalised_levels(settings)
     height, width = settings.size
     pixels = np.empty((len(frames), 3, height, width), dtype=np.float32)
@@ -182,6 +193,47 @@ def to_pixels(frames: Sequence[Frame], settings: PixelSettings) -> torch.Tensor:
         for _ in pool.map(fill, range(len(frames))):  # Pillow and numpy let go of the lock
             pass
     return _tensor(pixels)
+
+
+def to_pixels_on(
+    device: torch.device, frames: Sequence[Frame], settings: PixelSettings
+) -> torch.Tensor:
+    """As `to_pixels`, with products of matrices on a device."""
+    levels = torch.stack(
+        [_resized_on(device, _checked(frame), settings) for frame in frames]
+    )  # (T, 3, H, W)
+    table = _tensor(_normalised_levels(settings)).to(device)
+    channels = [table[channel][levels[:, channel].long()] for channel in range(3)]
+    return torch.stack(channels, 1)
+
+
+def _resized_on(device: torch.device, frame: Frame, settings: PixelSettings) -> torch.Tensor:
+    """One frame at the tower's size, (3, H, W) uint8."""
+    height, width = settings.size
+    x_hwc = _tensor(frame).to(device)
+    if settings.geometry == "pad":
+        x_hwc = _padded_on(x_hwc, settings)
+    if settings.resize == "squash":
+        return resized(x_hwc, height, width, settings.resample)
+    edge, short = settings.shortest_edge or height, min(x_hwc.shape[:2])
+    rows, columns = (int(edge * side / short) for side in x_hwc.shape[:2])
+    x_chw = resized(x_hwc, rows, columns, settings.resample)
+    top, left = (rows - height) // 2, (columns - width) // 2
+    right, bottom = width - columns + left, height - rows + top
+    # Negative padding crops; what is outside of the image is black.
+    return torch.nn.functional.pad(x_chw, (-left, right, -top, bottom))
+
+
+def _padded_on(x_hwc: torch.Tensor, settings: PixelSettings) -> torch.Tensor:
+    height, width = x_hwc.shape[:2]
+    if height == width:
+        return x_hwc
+    side = max(height, width)
+    colour = x_hwc.new_tensor([int(value * 255) for value in settings.image_mean])
+    square = colour.expand(side, side, 3).clone()
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width] = x_hwc
+    return square
 
 
 def _normalised_levels(settings: PixelSettings) -> npt.NDArray[np.float32]:

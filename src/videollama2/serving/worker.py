@@ -167,7 +167,9 @@ class ModelWorker(threading.Thread):
         """Load, then go round."""
         try:
             assistant = self._load()
-            self._engine = Engine(assistant.model, assistant.processor)
+            self._engine = Engine(
+                assistant.model, assistant.processor, compile_steps=assistant.compile_steps
+            )
             config = assistant.model.config
             self.schemas = JsonSchemas(
                 assistant.tokenizer,
