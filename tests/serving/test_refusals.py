@@ -241,6 +241,7 @@ def test_a_medium_that_takes_its_reader_along(
 ) -> None:
     server = shared(serve, "faults", readers=1, read_timeout_s=4.0)
     pool = server.service._readers.pool
+    assert server.chat(clip, "?").status_code == 200  # every process has been started
     hostile = Hostile(fault)
     monkeypatch.setattr(pool, "_loader", hostile)
     pool.close()

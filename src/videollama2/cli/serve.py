@@ -124,6 +124,8 @@ def serve(
             max_memory_bytes=max_media_mib * MIB,
             max_duration_s=max_media_seconds,
             max_audio_samples=int(16_000 * max_media_seconds),
+            max_clip_frames=max(int(140 * max_media_seconds), 10_000),
+            max_decoded_samples=int(48_000 * 8 * max_media_seconds),
         )
         settings = ServerSettings(
             model_name=served_model_name or os.path.basename(os.path.normpath(model)),

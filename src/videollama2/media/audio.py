@@ -214,15 +214,10 @@ def _frames(reading: _Reading, limits: MediaLimits) -> Iterator[AudioFrame | Non
     source = reading.source
     if source.frames is not None or source.is_folder or is_picture(source.head(64)):
         raise NoAudioStreamError(source.name, "pictures have no sound", "Pass a sound file")
+    _check_length(source, limits)
     with open_container(source, limits) as container:
-        stream = audio_stream(container, source.name)
-        if stream is None:
-            raise NoAudioStreamError(
-                source.name, "it has no audio stream", "Ask about the pictures alone"
-            )
+        stream = _stream(container, source.name, limits)
         promised_s = _promised_s(container, stream)
-        if container.duration:
-            limits.check_duration(source.name, container.duration / 1_000_000)
         missing = shortfall(source)
         if missing and not reading.allow_partial:
             with suppress(CorruptMediaError):
@@ -233,6 +228,9 @@ def _frames(reading: _Reading, limits: MediaLimits) -> Iterator[AudioFrame | Non
             reading.rate = reading.rate or frame.sample_rate
             reading.read_s += _seconds(frame)
             limits.check_duration(source.name, reading.read_s)
+            limits.check_sound(
+                source.name, frame.layout.nb_channels, frame.sample_rate, reading.read_s
+            )
             yield frame
         slack = LATE_S if "mov" in container.format.name else EARLY_S
     if missing is None and promised_s is not None and reading.read_s < promised_s - slack:
@@ -243,6 +241,38 @@ def _frames(reading: _Reading, limits: MediaLimits) -> Iterator[AudioFrame | Non
             raise error
         reading.notes.append(error.reason)
     yield None
+
+
+def _check_length(source: Source, limits: MediaLimits) -> None:
+    """Refuse by the header, and by what the packets say of themselves, as headers may lie.
+
+    Raises MediaTooLargeError, NoAudioStreamError.
+    """
+    import av.error
+
+    with open_container(source, limits) as container:
+        stream = _stream(container, source.name, limits)
+        if container.duration:
+            limits.check_duration(source.name, container.duration / 1_000_000)
+        read_only(container, stream)
+        ticks = 0
+        most = limits.max_duration_s / float(stream.time_base or 1)
+        with suppress(av.error.FFmpegError):  # decoding will say what is wrong
+            for packet in container.demux(stream):
+                ticks += packet.duration or 0
+                if ticks > most:
+                    break
+        seconds = float(ticks * (stream.time_base or 0))
+        limits.check_duration(source.name, seconds)
+        channels, rate = stream.layout.nb_channels, stream.sample_rate
+        limits.check_sound(source.name, channels, rate, seconds)
+
+
+def _stream(container: InputContainer, name: str, limits: MediaLimits) -> AudioStream:
+    stream = audio_stream(container, name, limits)
+    if stream is None:
+        raise NoAudioStreamError(name, "it has no audio stream", "Ask about the pictures alone")
+    return stream
 
 
 def _truncated(reading: _Reading, missing: str) -> TruncatedMediaError:

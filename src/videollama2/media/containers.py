@@ -64,6 +64,7 @@ def open_container(source: Source, limits: MediaLimits) -> Generator[InputContai
             container_options={
                 "format_whitelist": FORMATS,
                 "protocol_whitelist": "file" if source.data is None else "none",
+                **({} if limits.codecs is None else {"codec_whitelist": ",".join(limits.codecs)}),
             },
             options={"max_pixels": str(limits.max_pixels)},
             metadata_errors="replace",
@@ -115,21 +116,21 @@ def _unreadable(source: Source, error: BaseException) -> MediaError:
     )
 
 
-def video_stream(container: InputContainer, name: str) -> VideoStream | None:
-    """The main video stream: the default one, no cover picture, with a decoder."""
+def video_stream(container: InputContainer, name: str, limits: MediaLimits) -> VideoStream | None:
+    """The main video stream: the default one, no cover picture, with a decoder that may be used."""
     from av.stream import Disposition
 
     cover = Disposition.attached_pic
     streams = [stream for stream in container.streams.video if not stream.disposition & cover]
-    return _main(streams, name)
+    return _main(streams, name, limits)
 
 
-def audio_stream(container: InputContainer, name: str) -> AudioStream | None:
-    """The main audio stream: the default one, with a decoder."""
-    return _main(list(container.streams.audio), name)
+def audio_stream(container: InputContainer, name: str, limits: MediaLimits) -> AudioStream | None:
+    """The main audio stream: the default one, with a decoder that may be used."""
+    return _main(list(container.streams.audio), name, limits)
 
 
-def _main(streams: list[StreamT], name: str) -> StreamT | None:
+def _main(streams: list[StreamT], name: str, limits: MediaLimits) -> StreamT | None:
     if not streams:
         return None
     decodable = [stream for stream in streams if _has_decoder(stream)]
@@ -140,7 +141,13 @@ def _main(streams: list[StreamT], name: str) -> StreamT | None:
     from av.stream import Disposition
 
     default = Disposition.default
-    return next((s for s in decodable if s.disposition & default), decodable[0])
+    chosen = next((s for s in decodable if s.disposition & default), decodable[0])
+    context = chosen.codec_context
+    if limits.codecs is not None and context.codec.name not in limits.codecs:
+        raise UnsupportedMediaError(
+            name, f"{context.codec.name} is not among the codecs read here", "Convert it to H.264"
+        )
+    return chosen
 
 
 def _has_decoder(stream: Stream) -> bool:

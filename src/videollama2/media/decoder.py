@@ -40,6 +40,13 @@ def prepare(stream: VideoStream, limits: MediaLimits, *, threads: bool) -> None:
         context.thread_count = 1
 
 
+FORGIVING = frozenset(
+    ("mpeg4", "h263", "h263p", "h263i", "flv", "mpeg1video", "mpeg2video", "msmpeg4", "msmpeg4v1",
+     "msmpeg4v2", "wmv1", "wmv2", "svq1", "svq3", "rv10", "rv20", "vp6", "vp6f", "vp6a")
+)  # fmt: skip
+"""Decoders that take a picture without the one that it builds on, and paint on grey."""
+
+
 class LostPlaceError(Exception):
     """The container cannot be wound back to its beginning."""
 
@@ -53,6 +60,8 @@ class FrameDecoder:
         stream: VideoStream,
         timeline: Timeline,
         wanted: frozenset[int],
+        *,
+        threads: bool,
     ) -> None:
         self._container = container
         self._stream = stream
@@ -60,6 +69,7 @@ class FrameDecoder:
         # In H.264 a picture that is no reference is one for nobody: leave it out on the way.
         self._skips = stream.codec_context.name == "h264" and bool(wanted)
         self._wanted = wanted
+        self._has_threads = threads
         self._packets: Iterator[Packet[VideoStream]] = iter(())
         self._ready: list[VideoFrame] = []
         self._group = -1  # the keyframe last sent to the decoder; -1: none
@@ -67,6 +77,8 @@ class FrameDecoder:
         self._from: int | None = None  # time of the keyframe that decoding began at
         self._is_open = False
         self._is_fresh = True
+        self._is_forgiving = stream.codec_context.codec.name in FORGIVING
+        self._is_first = False  # no frame has come since decoding began at a keyframe
 
     def frame_at(self, pts: int) -> VideoFrame | None:
         """Decode the frame shown at `pts`; None where the decoder never gives it out.
@@ -110,6 +122,7 @@ class FrameDecoder:
     def _start(self, group: int) -> None:
         """Place the demuxer at keyframe `group` and the decoder at its beginning."""
         self._is_open, self._fed, self._ready, self._from = True, None, [], None
+        self._is_first = True
         keys = self._timeline.key_pts
         if not len(keys):
             self._rewind()
@@ -171,6 +184,9 @@ class FrameDecoder:
                 if frame.pts is not None and frame.pts > pts:
                     return None
                 self._ready.pop(0)
+                if frame.is_corrupt and frame.pts != pts and self._is_needed(frame.pts, pts):
+                    self._is_open = False
+                    raise DamageError("a picture on the way is marked as damaged")
                 if frame.pts == pts:
                     if frame.is_corrupt:
                         self._is_open = False
@@ -193,6 +209,7 @@ class FrameDecoder:
                 if packet.is_corrupt:
                     raise DamageError("a packet is damaged")
                 self._ready = packet.decode()
+                self._check_first()
             except (av.error.FFmpegError, DamageError) as error:
                 self._is_open = False
                 frame = self._drain(pts, packet)
@@ -200,10 +217,30 @@ class FrameDecoder:
                     return frame
                 raise DamageError(str(error)) from error
 
+    def _is_needed(self, at: int | None, pts: int) -> bool:
+        """Whether the picture at `pts` may build on the one at `at`."""
+        keys = self._timeline.key_pts
+        key = max(int(np.searchsorted(keys, pts, side="right")) - 1, 0)
+        return at is None or not len(keys) or at >= int(keys[key])
+
+    def _check_first(self) -> None:
+        """Raise DamageError where decoding began at no keyframe, whatever the index says."""
+        from av.video.frame import PictureType
+
+        if not self._is_first or not self._ready:
+            return
+        self._is_first = False
+        builds = (PictureType.P, PictureType.B, PictureType.S)
+        if self._is_forgiving and self._ready[0].pict_type in builds:
+            self._ready = []
+            raise DamageError("the picture that decoding began at is no keyframe")
+
     def _drain(self, pts: int, damaged: Packet[VideoStream]) -> VideoFrame | None:
         """Get from the decoder what was whole before the damage, if `pts` is among it."""
         import av.error
 
+        if self._has_threads:
+            return None  # an error comes late then, and what follows the damage comes with it
         try:
             rest = self._stream.decode(None)  # pyright: ignore[reportUnknownMemberType]
         except av.error.FFmpegError:
@@ -235,12 +272,12 @@ def decode_at(
         if is_lost:
             break
         with open_container(source, limits) as container:
-            stream = video_stream(container, source.name)
+            stream = video_stream(container, source.name, limits)
             if stream is None:
                 raise NoVideoStreamError(source.name, "it has no video stream", "Pass a video")
             read_only(container, stream)
             prepare(stream, limits, threads=threads)
-            decoder = FrameDecoder(container, stream, timeline, frozenset(times))
+            decoder = FrameDecoder(container, stream, timeline, frozenset(times), threads=threads)
             while left:
                 try:
                     frame = decoder.frame_at(left[0])
@@ -270,7 +307,7 @@ def decode_in_order(source: Source, limits: MediaLimits) -> Iterator[VideoFrame 
     import av.error
 
     with open_container(source, limits) as container:
-        stream = video_stream(container, source.name)
+        stream = video_stream(container, source.name, limits)
         if stream is None:
             raise NoVideoStreamError(source.name, "it has no video stream", "Pass a video")
         read_only(container, stream)

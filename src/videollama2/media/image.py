@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from .blocks import PNG_MARK, gif_frames, png_frames
 from .errors import (
     CorruptMediaError,
     EmptyMediaError,
@@ -22,27 +23,32 @@ from .errors import (
 from .limits import DEFAULT_LIMITS, MediaLimits
 from .source import Picture, Source, open_source
 
-SIGNATURES: tuple[tuple[int, bytes], ...] = (
-    (0, b"\x89PNG\r\n\x1a\n"),
-    (0, b"\xff\xd8\xff"),
-    (0, b"GIF87a"),
-    (0, b"GIF89a"),
-    (8, b"WEBP"),
-    (0, b"BM"),
-    (0, b"II*\0"),
-    (0, b"MM\0*"),
-    (0, b"P5"),
-    (0, b"P6"),
-    (4, b"ftypavif"),
-    (4, b"ftypavis"),
-    (0, b"\0\0\0\x0cjP  "),
+SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
+    (0, PNG_MARK, "PNG"),
+    (0, b"\xff\xd8\xff", "JPEG"),
+    (0, b"GIF87a", "GIF"),
+    (0, b"GIF89a", "GIF"),
+    (8, b"WEBP", "WEBP"),
+    (0, b"BM", "BMP"),
+    (0, b"II*\0", "TIFF"),
+    (0, b"MM\0*", "TIFF"),
+    (0, b"P5", "PPM"),
+    (0, b"P6", "PPM"),
+    (4, b"ftypavif", "AVIF"),
+    (4, b"ftypavis", "AVIF"),
+    (0, b"\0\0\0\x0cjP  ", "JPEG2000"),
 )
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
 
 
 def is_picture(head: bytes) -> bool:
     """Whether these first bytes are those of a picture file (not of a video or sound)."""
-    return any(head[at : at + len(mark)] == mark for at, mark in SIGNATURES)
+    return picture_kind(head) is not None
+
+
+def picture_kind(head: bytes) -> str | None:
+    """The kind of picture that begins so, as Pillow calls it."""
+    return next((kind for at, mark, kind in SIGNATURES if head[at : at + len(mark)] == mark), None)
 
 
 @contextmanager
@@ -55,7 +61,7 @@ def open_picture(source: Source, limits: MediaLimits) -> Generator[Image.Image, 
             file = io.BytesIO(source.data) if source.data is not None else source.path
             if file is None:
                 raise UnsupportedMediaError(name, "not an encoded picture", "Pass a file")
-            image = Image.open(file, formats=FORMATS)
+            image = Image.open(file, formats=limits.pictures or FORMATS)
             with image:
                 limits.check_frames(name, image.width, image.height, 1)
                 yield image
@@ -72,6 +78,38 @@ def open_picture(source: Source, limits: MediaLimits) -> Generator[Image.Image, 
         if isinstance(error, (CorruptMediaError, TruncatedMediaError)) or hasattr(error, "remedy"):
             raise
         raise _damage(name, error) from error
+
+
+def check_allowed(source: Source, limits: MediaLimits) -> None:
+    """Raise UnsupportedMediaError for a kind of picture that is not read here."""
+    if limits.pictures is None:
+        return
+    kind = picture_kind(source.head(64))
+    if kind not in limits.pictures:
+        raise UnsupportedMediaError(
+            source.name, f"pictures of the kind {kind} are not read here", "Convert it to PNG"
+        )
+
+
+def frames_in(source: Source, limits: MediaLimits) -> tuple[int | None, str | None]:
+    """(Frames of a GIF or PNG, what is missing), its blocks checked; (None, None) for others.
+
+    Raises a MediaError: damaged, cut short, too many frames.
+    """
+    head = source.head(8)
+    find = gif_frames if head[:4] == b"GIF8" else png_frames if head == PNG_MARK else None
+    if find is None:
+        return None, None
+    if source.data is not None:
+        frames, missing = find(io.BytesIO(source.data), source.name, limits)
+    elif source.path is not None:
+        with source.path.open("rb") as file:
+            frames, missing = find(file, source.name, limits)
+    else:
+        return None, None
+    if find is gif_frames or missing is not None:
+        return frames, missing
+    return None, None
 
 
 def _damage(name: str, error: BaseException) -> CorruptMediaError | TruncatedMediaError:
@@ -106,7 +144,9 @@ def read_picture(picture: Picture, limits: MediaLimits) -> NDArray[np.uint8]:
         return picture
     if isinstance(picture, Image.Image):
         return as_rgb(picture)
-    with open_picture(open_source(picture, limits=limits), limits) as image:
+    source = open_source(picture, limits=limits)
+    frames_in(source, limits)
+    with open_picture(source, limits) as image:
         return as_rgb(image)
 
 
@@ -129,6 +169,8 @@ def read_image(value: object, *, limits: MediaLimits = DEFAULT_LIMITS) -> NDArra
         raise CorruptMediaError(
             source.name, "not a picture that can be read", "Pass a PNG or JPEG file"
         )
+    check_allowed(source, limits)
+    frames_in(source, limits)
     with open_picture(source, limits) as image:
         rgb = as_rgb(image)
     if rgb.size == 0:

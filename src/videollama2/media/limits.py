@@ -15,9 +15,13 @@ class MediaLimits:
 
     `max_bytes` is for files on disk; `max_memory_bytes` for what is held in memory: bytes, `data:`
     URIs and fetched URLs. `max_pixels` is width x height of a frame, `max_decoded_bytes` all frames
-    kept from one clip (width x height x 3 x frames). `max_audio_samples` counts the samples kept
-    (all channels). `max_duration_s` refuses longer clips from their header. `allowed_hosts` None
-    fetches from every public host, otherwise from these alone, redirects included.
+    kept from one clip (width x height x 3 x frames; of an animated picture, all that it has).
+    `max_clip_frames` is how many pictures a clip may have, whether they are kept or not.
+    `max_audio_samples` counts the samples kept (all channels), `max_decoded_samples` those that the
+    file has (channels x rate x seconds). `max_duration_s` refuses longer clips. `codecs` names the
+    decoders that may be used and `pictures` the kinds of picture, as Pillow calls them (None: every
+    one). `allowed_hosts` None fetches from every public host, otherwise from these alone, redirects
+    included.
     """
 
     max_bytes: int = 16 * GIB
@@ -26,7 +30,11 @@ class MediaLimits:
     max_duration_s: float = 24 * 3600.0
     max_frames_in_memory: int = 4096
     max_decoded_bytes: int = 4 * GIB
+    max_clip_frames: int = 24 * 3600 * 120
     max_audio_samples: int = 16_000 * 3600 * 6
+    max_decoded_samples: int = 48_000 * 8 * 3600 * 24
+    codecs: frozenset[str] | None = None
+    pictures: tuple[str, ...] | None = None
     fetch_timeout_s: float = 30.0
     max_redirects: int = 3
     allow_urls: bool = True
@@ -49,6 +57,9 @@ class MediaLimits:
             raise too_large(
                 name, f"{frames} frames", f"{self.max_frames_in_memory}", "max_frames_in_memory"
             )
+        self._check_decoded(name, width, height, frames)
+
+    def _check_decoded(self, name: str, width: int, height: int, frames: int) -> None:
         decoded = width * height * 3 * frames
         if decoded > self.max_decoded_bytes:
             raise too_large(
@@ -58,11 +69,34 @@ class MediaLimits:
                 "max_decoded_bytes",
             )
 
+    def check_clip_frames(self, name: str, frames: int) -> None:
+        """Raise MediaTooLargeError where the clip has more pictures than allowed."""
+        if frames > self.max_clip_frames:
+            raise too_large(
+                name, f"over {self.max_clip_frames} frames", f"{self.max_clip_frames}",
+                "max_clip_frames",
+            )  # fmt: skip
+
+    def check_animation(self, name: str, width: int, height: int, frames: int) -> None:
+        """Raise MediaTooLargeError where an animated picture is too much to go through."""
+        self.check_clip_frames(name, frames)
+        self._check_decoded(name, width, height, frames)
+
     def check_duration(self, name: str, duration_s: float) -> None:
         """Raise MediaTooLargeError where the clip is longer than allowed."""
         if duration_s > self.max_duration_s:
             raise too_large(
                 name, f"{duration_s:.0f} s", f"{self.max_duration_s:.0f} s", "max_duration_s"
+            )
+
+    def check_sound(self, name: str, channels: int, rate: int, seconds: float) -> None:
+        """Raise MediaTooLargeError where channels x rate x seconds are too much to decode."""
+        if channels * rate * seconds > self.max_decoded_samples:
+            raise too_large(
+                name,
+                f"{channels} channels at {rate} Hz for {seconds:.0f} s",
+                f"{self.max_decoded_samples} samples",
+                "max_decoded_samples",
             )
 
     def check_audio(self, name: str, samples: int) -> None:

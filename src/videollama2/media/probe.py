@@ -71,8 +71,8 @@ def probe(value: object, *, limits: MediaLimits = DEFAULT_LIMITS) -> Probe:
 
 
 def _of_container(source: Source, container: InputContainer, limits: MediaLimits) -> Probe:
-    video = video_stream(container, source.name)
-    audio = audio_stream(container, source.name)
+    video = video_stream(container, source.name, limits)
+    audio = audio_stream(container, source.name, limits)
     if video is None and audio is None:
         raise CorruptMediaError(source.name, "it has neither pictures nor sound", "Pass a clip")
     duration_s = None if container.duration is None else container.duration / 1_000_000
@@ -112,7 +112,7 @@ def _with_video(
     if "mov" in container.format.name and len(video.index_entries) == video.frames > 0:
         num_frames = sum(1 for entry in video.index_entries if not entry.is_discard)
     else:
-        timeline = scan(container, video)
+        timeline = scan(container, video, source.name, limits)
         num_frames = timeline.num_frames if timeline.is_timed else timeline.packets
         fps = float(timeline.rate)
     turned = _rotation(source, limits)
@@ -128,7 +128,7 @@ def _rotation(source: Source, limits: MediaLimits) -> int:
     import av.error
 
     with open_container(source, limits) as container:
-        video = video_stream(container, source.name)
+        video = video_stream(container, source.name, limits)
         if video is None:
             return 0
         read_only(container, video)

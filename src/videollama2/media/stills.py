@@ -9,7 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import CorruptMediaError, EmptyMediaError, MediaNotFoundError, TruncatedMediaError
-from .image import as_rgb, is_picture, open_picture, picture_size, read_picture
+from .image import (
+    as_rgb,
+    check_allowed,
+    frames_in,
+    is_picture,
+    open_picture,
+    picture_size,
+    read_picture,
+)
 from .limits import MediaLimits
 from .source import Picture, Source
 
@@ -78,16 +86,19 @@ def _of_folder(source: Source, limits: MediaLimits) -> Stills:
 
 def _of_file(source: Source, limits: MediaLimits) -> Stills:
     """One picture, or all frames of a GIF, APNG or animated WebP."""
+    check_allowed(source, limits)
+    total, missing = frames_in(source, limits)
     with open_picture(source, limits) as image:
         size = image.size
-        is_gif = image.format == "GIF"
-        # Counting the frames of a damaged file raises; then count those that can be reached.
-        try:
-            total, missing = int(getattr(image, "n_frames", 1)), None
-        except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:
-            total, missing = 1, f"damaged ({error})"
-    if is_gif and missing is None and not _is_closed(source):
-        total, missing = _count(source, limits, total), "its end mark is missing"
+        if total is None:
+            # Counting the frames of a damaged file raises; then count those that can be reached.
+            try:
+                total = int(getattr(image, "n_frames", 1))
+            except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:
+                total, missing = 1, f"damaged ({error})"
+    limits.check_animation(source.name, *size, total)
+    if missing is not None:
+        total = _count(source, limits, total)
     if total == 0:
         raise TruncatedMediaError(
             source.name, "cut short: 0 frames can be read", "Copy it again", readable_frames=0
@@ -102,29 +113,18 @@ def _of_file(source: Source, limits: MediaLimits) -> Stills:
     return Stills(source.name, total, GIF_FPS, size, read, missing, notes)
 
 
-def _is_closed(source: Source) -> bool:
-    """Whether a GIF ends in its trailer byte (padding zeros allowed)."""
-    if source.data is not None:
-        tail = source.data[-64:]
-    elif source.path is not None:
-        with source.path.open("rb") as file:
-            file.seek(max(source.size - 64, 0))
-            tail = file.read()
-    else:
-        return True
-    return tail.rstrip(b"\0").endswith(b"\x3b")
-
-
 def _count(source: Source, limits: MediaLimits, most: int) -> int:
     """How many frames can really be decoded."""
-    for count in range(most):
-        try:
-            with open_picture(source, limits) as image:
+    count = 0
+    try:
+        with open_picture(source, limits) as image:
+            while count < most:
                 image.seek(count)
                 image.load()
-        except (CorruptMediaError, TruncatedMediaError):
-            return count
-    return most
+                count += 1
+    except (CorruptMediaError, TruncatedMediaError):
+        return count
+    return count
 
 
 def _read_frames(

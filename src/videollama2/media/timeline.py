@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from .limits import MediaLimits
+
 if TYPE_CHECKING:
     from av.container.input import InputContainer
     from av.packet import Packet
@@ -63,10 +65,13 @@ class Timeline:
         return float((int(self.pts[index]) - int(self.pts[0])) * self.time_base)
 
 
-def scan(container: InputContainer, stream: VideoStream) -> Timeline:
+def scan(
+    container: InputContainer, stream: VideoStream, name: str, limits: MediaLimits
+) -> Timeline:
     """Read every packet's times once; the container is at its end afterwards.
 
-    Frames that the container hides (edit lists, VP8's invisible ones) are not counted.
+    Frames that the container hides (edit lists, VP8's invisible ones) are not counted. Raises
+    MediaTooLargeError where there are more than `limits` allow.
     """
     import av.error
 
@@ -83,6 +88,8 @@ def scan(container: InputContainer, stream: VideoStream) -> Timeline:
                 is_damaged = True
                 continue
             packets += 1
+            if packets > limits.max_clip_frames:
+                limits.check_clip_frames(name, packets)
             if packet.dts is not None:
                 decoded.append(packet.dts)
             if packet.pts is None:

@@ -81,7 +81,7 @@ def read_video(
     if stills is not None:
         return _read_stills(stills, num_frames, start, end, allow_partial, limits)
     with open_container(source, limits) as container:
-        stream = video_stream(container, source.name)
+        stream = video_stream(container, source.name, limits)
         if stream is None:
             raise NoVideoStreamError(
                 source.name, "it has no video stream", "Pass it as sound, or pass a video"
@@ -90,7 +90,7 @@ def read_video(
         if container.duration:
             limits.check_duration(source.name, container.duration / 1_000_000)
         read_only(container, stream)
-        timeline = scan(container, stream)
+        timeline = scan(container, stream, source.name, limits)
         size = (stream.width, stream.height)
     notes: list[str] = []
     _check_whole(source, timeline, allow_partial, notes)

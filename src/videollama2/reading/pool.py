@@ -13,6 +13,7 @@ from typing import Any
 from videollama2.media.errors import MediaError
 from videollama2.processing.loader import MediaLoader
 from videollama2.processing.parts import LoadedMedia
+from videollama2.reading.check import check
 from videollama2.reading.task import ReadTask, SoundWindows, serve, unpack
 
 MIB = 1024**2
@@ -106,7 +107,11 @@ class ReaderPool:
 
     def start_one(self) -> None:
         """Start a process, so that the first medium need not wait for it."""
-        self._free.put(self._running(self._free.get()))
+        reader = self._free.get()
+        try:
+            reader = self._running(reader)
+        finally:
+            self._free.put(reader)
 
     def read(self, task: ReadTask) -> LoadedMedia | SoundWindows:
         """Read one medium.
@@ -117,7 +122,9 @@ class ReaderPool:
         reader = self._free.get()
         try:
             reader = self._running(reader)
-            return unpack(reader.ask(task, self._timeout_s))
+            reply = unpack(reader.ask(task, self._timeout_s))
+            check(reply, task.part, self._loader)
+            return reply
         except ReaderLostError:
             reader = self._drop(reader)
             raise

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 
 from videollama2.serving.errors import ApiError
 from videollama2.serving.settings import ServerSettings
@@ -79,3 +83,53 @@ class Admission:
         return ApiError(
             429, "the server is busy: try again later", code="queue_full", retry_after_s=wait_s
         )
+
+
+class Room:
+    """Memory for media that were read and are not encoded yet, given out in turn.
+
+    A request takes room for all that it brings before the first of it is read, so none waits for
+    another that waits for it. Lives in the event loop's thread.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._free = size
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    @property
+    def taken(self) -> int:
+        """Bytes given out."""
+        return self._size - self._free
+
+    @asynccontextmanager
+    async def take(self, size: int) -> AsyncGenerator[None]:
+        """Room for `size` bytes, or all there is if that is less."""
+        size = min(size, self._size)
+        if self._waiting or size > self._free:
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append((size, turn))
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():
+                    self._free += size
+                self._wake()
+                raise
+        else:
+            self._free -= size
+        try:
+            yield
+        finally:
+            self._free += size
+            self._wake()
+
+    def _wake(self) -> None:
+        while self._waiting:
+            size, turn = self._waiting[0]
+            if not turn.cancelled():
+                if size > self._free:
+                    return
+                self._free -= size
+                turn.set_result(None)
+            self._waiting.popleft()

@@ -56,20 +56,21 @@ class Completion:
             grammar = None
             if wanted is not None and wanted.type != "text":
                 grammar = await asyncio.to_thread(service.worker.schemas.grammar, wanted)
-            media = await intake.take_in(parts, self._caller)
-            loop = asyncio.get_running_loop()
-            self._job = Job(
-                messages,
-                media,
-                settings,
-                request.max_completion_tokens or request.max_tokens,
-                request.n,
-                lambda event: _tell(loop, self._events, event),
-                grammar,
-                (request.top_logprobs or 0) if request.logprobs else None,
-            )
-            service.worker.submit(self._job)
-            first = await self._next()
+            async with intake.room_for(parts):
+                media = await intake.take_in(parts, self._caller)
+                loop = asyncio.get_running_loop()
+                self._job = Job(
+                    messages,
+                    media,
+                    settings,
+                    request.max_completion_tokens or request.max_tokens,
+                    request.n,
+                    lambda event: _tell(loop, self._events, event),
+                    grammar,
+                    (request.top_logprobs or 0) if request.logprobs else None,
+                )
+                service.worker.submit(self._job)
+                first = await self._next()
         if not isinstance(first, Started):
             raise TypeError(f"a job began with {first}")
         service.metrics.first_token_seconds.observe(time.monotonic() - self._began)

@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -17,6 +18,7 @@ from videollama2.media.source import Source, open_source
 from videollama2.media_cache import Key, MediaCache
 from videollama2.processing.parts import AudioInput, ImageInput, LoadedMedia, Part, VideoInput
 from videollama2.reading.task import ReadTask, SoundWindows
+from videollama2.serving.admission import Room
 from videollama2.serving.errors import ApiError, media_refused
 from videollama2.serving.metrics import Metrics
 from videollama2.serving.protocol import (
@@ -50,17 +52,14 @@ class Intake:
         self._readers = readers
         self._cache = cache
         self._metrics = metrics
+        self._room = Room(settings.max_read_bytes)
         self._fetchers = ThreadPoolExecutor(_FETCHERS, thread_name_prefix="fetch")
 
-    async def take_in(
-        self, parts: Sequence[tuple[str, MediaPart]], caller: str
-    ) -> list[Medium | Unencoded]:
-        """The media at their places in the body, read or found encoded.
-
-        `caller` keeps the media of one API key apart where that is wanted.
+    def room_for(self, parts: Sequence[tuple[str, MediaPart]]) -> AbstractAsyncContextManager[None]:
+        """Memory for the media of a request until they are encoded.
 
         Raises:
-            ApiError: one is refused or cannot be read; none is then taken.
+            ApiError: there are too many, or one is refused for what it is called.
         """
         most = self._settings.media.max_items
         if len(parts) > most:
@@ -72,6 +71,18 @@ class Intake:
             )
         for place, part in parts:
             check_source(part, place, self._settings.media)
+        return self._room.take(sum(self._readers.most_bytes(part) for _, part in parts))
+
+    async def take_in(
+        self, parts: Sequence[tuple[str, MediaPart]], caller: str
+    ) -> list[Medium | Unencoded]:
+        """The media at their places in the body, read or found encoded.
+
+        `caller` keeps the media of one API key apart where that is wanted.
+
+        Raises:
+            ApiError: one cannot be read; none is then taken.
+        """
         return [await self._take_one(place, part, caller) for place, part in parts]
 
     async def windows(self, place: str, part: MediaPart, window_s: float) -> SoundWindows:

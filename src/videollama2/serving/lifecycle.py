@@ -7,9 +7,11 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -17,26 +19,59 @@ from videollama2.serving.app import create_app
 from videollama2.serving.service import Service
 
 _HEADERS_S = 20.0
+_TAKING_S = 60.0
 _LARGEST_HEADERS = 32 * 1024
 
 
 class PatientProtocol(H11Protocol):
-    """HTTP whose clients have so long to send the first request's headers, and no longer."""
+    """HTTP whose clients have so long to send a request's headers, and to take in an answer."""
+
+    _headers: asyncio.TimerHandle | None = None
+    _taking: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Begin to wait."""
         super().connection_made(transport)
-        self._waiting = self.loop.call_later(_HEADERS_S, self._hang_up)
+        self._headers = self.loop.call_later(_HEADERS_S, self._hang_up)
+        wire = transport.get_extra_info("socket")
+        if wire is not None and hasattr(socket, "TCP_USER_TIMEOUT"):  # what close() leaves unsent
+            with suppress(OSError):
+                milliseconds = int(1000 * _TAKING_S)
+                wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing to wait for."""
-        self._waiting.cancel()
+        self._headers = _over(self._headers)
+        self._taking = _over(self._taking)
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        """Wait for the rest of headers that have begun, be they the first ones or later ones."""
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._headers = _over(self._headers)
+        elif self._headers is None and not self.transport.is_closing():
+            self._headers = self.loop.call_later(_HEADERS_S, self._hang_up)
+
+    def pause_writing(self) -> None:
+        """The client takes nothing in just now."""
+        super().pause_writing()
+        if self._taking is None:
+            self._taking = self.loop.call_later(_TAKING_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        self._taking = _over(self._taking)
+        super().resume_writing()
+
     def _hang_up(self) -> None:
-        begun: Any = self.cycle  # None until a request's headers are whole
-        if begun is None and not self.transport.is_closing():
+        if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
             self.transport.close()
+
+
+def _over(timer: asyncio.TimerHandle | None) -> None:
+    if timer is not None:
+        timer.cancel()
 
 
 class Server(uvicorn.Server):
@@ -95,6 +130,7 @@ def run(service: Service, bound: socket.socket, said: Callable[[], None]) -> Non
         Exception: whatever kept the model from being loaded.
     """
     server = Server(service, said)
+    _allow_files()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         for number in before:
@@ -105,6 +141,17 @@ def run(service: Service, bound: socket.socket, said: Callable[[], None]) -> Non
             signal.signal(number, handler)
     if service.worker.failure is not None:
         raise service.worker.failure
+
+
+def _allow_files() -> None:
+    """As many open files, and so connections, as this process may have."""
+    try:
+        import resource
+    except ImportError:  # not on every system
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def _serve(server: Server, bound: socket.socket) -> None:

@@ -9,6 +9,21 @@ from videollama2.media.limits import MediaLimits
 
 MIB = 1024**2
 ANY_HOST = "*"
+PICTURES = ("PNG", "JPEG", "GIF", "WEBP", "BMP")
+CODECS = frozenset(
+    (
+        "h264", "hevc", "av1", "libdav1d", "vp8", "libvpx", "vp9", "libvpx-vp9", "mpeg4",
+        "mpeg2video", "mpeg1video", "h263", "mjpeg", "msmpeg4", "msmpeg4v2", "wmv1", "wmv2", "wmv3",
+        "vc1", "flv", "theora", "prores", "ffv1", "rawvideo", "png", "gif",
+        "aac", "aac_latm", "mp3", "mp3float", "mp2", "mp2float", "ac3", "eac3", "opus", "libopus",
+        "vorbis", "flac", "alac", "wmav1", "wmav2", "amrnb", "amrwb", "libopencore_amrnb",
+        "libopencore_amrwb", "gsm", "pcm_alaw", "pcm_mulaw", "adpcm_ms", "adpcm_ima_wav",
+        "adpcm_ima_qt", "pcm_u8", "pcm_s8", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be",
+        "pcm_s32le", "pcm_s32be", "pcm_f32le", "pcm_f32be", "pcm_f64le", "pcm_f64be",
+    )
+)  # fmt: skip
+"""The decoders that requests reach: what cameras, phones, browsers and editors write. JPEG 2000,
+screen and game codecs are left out."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +47,11 @@ class MediaRules:
             max_duration_s=1800.0,
             max_frames_in_memory=256,
             max_decoded_bytes=1024 * MIB,
+            max_clip_frames=250_000,
             max_audio_samples=16_000 * 1800,
+            max_decoded_samples=48_000 * 8 * 1800,
+            codecs=CODECS,
+            pictures=PICTURES,
             fetch_timeout_s=20.0,
             allow_files=False,
         )
@@ -49,7 +68,8 @@ class ServerSettings:
     `max_rows` answers are decoded together. A body has `max_body_bytes` and arrives within
     `body_timeout_s`; a request is answered within `deadline_s`; after SIGTERM what is under way has
     `drain_s`. `readers` processes read media, each medium in at most `read_timeout_s` and
-    `reader_memory_bytes`. Encoded clips are kept in `cache_bytes`, apart for each key if
+    `reader_memory_bytes`; what was read and is not encoded yet takes at most `max_read_bytes`, and
+    requests wait for their turn. Encoded clips are kept in `cache_bytes`, apart for each key if
     `cache_per_key`; keys and values of prompts and answers in `prefix_bytes`, not at all then.
     """
 
@@ -69,6 +89,7 @@ class ServerSettings:
     readers: int = 2
     read_timeout_s: float = 30.0
     reader_memory_bytes: int = 2048 * MIB
+    max_read_bytes: int = 1024 * MIB
     cache_bytes: int = 512 * MIB
     prefix_bytes: int = 1024 * MIB
     cache_per_key: bool = False

@@ -249,6 +249,7 @@ class ModelWorker(threading.Thread):
         rows = [self._row(job, prompt, settings, number) for number in range(job.choices)]
         reused = sum(isinstance(item, Medium) for item in job.media)
         reports = tuple(medium.report for medium in media)
+        job.media = []  # pixels and sound are not needed any more
         batch = self._batches[0] if self._batches and self._batches[0].has_room else None
         if batch is None:
             batch = self._new_batch()

@@ -1,0 +1,48 @@
+"""Whether a reply can be true: a process that hostile bytes have taken over may send anything."""
+
+from __future__ import annotations
+
+import torch
+
+from videollama2.processing.loader import MediaLoader
+from videollama2.processing.parts import AudioInput, ImageInput, LoadedMedia, Part, VideoInput
+from videollama2.reading.task import SoundWindows
+
+_MOST_FRAMES = 4096
+_MOST_SOUND = 1 << 20
+
+
+def check(reply: LoadedMedia | SoundWindows, part: Part, loader: MediaLoader) -> None:
+    """Hold the shapes against those that the model takes.
+
+    Raises:
+        ValueError: no reader of ours sends this.
+    """
+    if isinstance(reply, SoundWindows):
+        for features in reply.features:
+            _check_sound(features, loader)
+        return
+    kinds = ((VideoInput, "video"), (ImageInput, "image"), (AudioInput, "audio"))
+    if any(isinstance(part, asked) and reply.kind != kind for asked, kind in kinds):
+        raise ValueError(f"the reply is of the kind {reply.kind}")
+    if (reply.pixels is None) != (reply.kind == "audio"):
+        raise ValueError("pictures are missing, or are there where none were asked for")
+    if reply.pixels is not None:
+        settings = loader.image_settings if reply.kind == "image" else loader.video_settings
+        shape = tuple(reply.pixels.shape[reply.pixels.ndim - 3 :])
+        frames = len(reply.pixels) if reply.kind == "video" else 1
+        if shape != (3, *settings.size) or reply.pixels.ndim != 3 + (reply.kind == "video"):
+            raise ValueError(f"pictures of the shape {tuple(reply.pixels.shape)}")
+        if not 1 <= frames <= _MOST_FRAMES or not torch.is_floating_point(reply.pixels):
+            raise ValueError(f"{frames} pictures of {reply.pixels.dtype}")
+    if reply.features is not None:
+        _check_sound(reply.features, loader)
+    if len(reply.report.notes) > 100:
+        raise ValueError("a report without an end")
+
+
+def _check_sound(features: torch.Tensor, loader: MediaLoader) -> None:
+    if features.ndim != 2 or features.shape[1] != loader.num_mel_bins:
+        raise ValueError(f"sound of the shape {tuple(features.shape)}")
+    if not 0 < len(features) <= _MOST_SOUND or not torch.is_floating_point(features):
+        raise ValueError(f"{len(features)} rows of {features.dtype}")
