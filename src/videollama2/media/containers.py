@@ -7,9 +7,11 @@ and all protocols but plain files are off, and the pixel limit holds inside the 
 from __future__ import annotations
 
 import io
+import mmap
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
 from .errors import CorruptMediaError, MediaError, TruncatedMediaError, UnsupportedMediaError
 from .integrity import shortfall
@@ -30,6 +32,9 @@ FORMATS = (
     "mpegts,mpegvideo,mulaw,mxf,nut,obu,ogg,rm,truehd,tta,vc1,voc,vvc,w64,wav,webm,wtv,wv,"
     "xwma,yuv4mpegpipe"
 )
+PACKED_HEADER = re.compile(rb"cmov....dcom", re.DOTALL)
+"""A QuickTime header that is packed with zlib, to however many bytes: nothing written today."""
+LARGEST_SEARCHED = 1024**3
 PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"[playlist]", b"<?xml", b"<MPD", b"v=0", b"<smil")
 STRICT = {"err_detect": "crccheck+explode"}
 """Decoder options: damage is an error, never patched over with neighbouring picture."""
@@ -56,6 +61,10 @@ def open_container(source: Source, limits: MediaLimits) -> Generator[InputContai
         from av.container import Flags
     except ImportError as error:
         raise missing_av(source.name, error) from error
+    if _has_packed_header(source):
+        raise UnsupportedMediaError(
+            source.name, "packed QuickTime headers are not read", "Write it anew with ffmpeg"
+        )
     target = io.BytesIO(source.data) if source.data is not None else f"file:{_absolute(source)}"
     try:
         container = av.open(
@@ -85,6 +94,19 @@ def open_container(source: Source, limits: MediaLimits) -> Generator[InputContai
         ) from error
     finally:
         container.close()
+
+
+def _has_packed_header(source: Source) -> bool:
+    if source.data is not None:
+        return PACKED_HEADER.search(source.data) is not None
+    if source.path is None or not 0 < source.size <= LARGEST_SEARCHED:
+        return False
+    with source.path.open("rb") as file, _mapped(file) as whole:
+        return PACKED_HEADER.search(whole) is not None
+
+
+def _mapped(file: BinaryIO) -> mmap.mmap:
+    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def _absolute(source: Source) -> str:

@@ -14,7 +14,7 @@ from videollama2.media.errors import MediaError
 from videollama2.processing.loader import MediaLoader
 from videollama2.processing.parts import LoadedMedia
 from videollama2.reading.check import check
-from videollama2.reading.task import ReadTask, SoundWindows, serve, unpack
+from videollama2.reading.task import ReadTask, SoundWindows, address_space, serve, unpack
 
 MIB = 1024**2
 _START_S = 120.0
@@ -55,6 +55,18 @@ class _Reader:
             self.close()
             raise ReaderLostError("medium", "no process to read it could be started")
         self.wire.recv_bytes(16)
+        self._most = self._size() + memory_bytes // 2
+
+    @property
+    def has_grown(self) -> bool:
+        """Whether half of its memory is gone and not given back: another should take its place."""
+        return self._size() > self._most
+
+    def _size(self) -> int:
+        try:
+            return address_space(self.process.pid or 0)
+        except OSError:
+            return 0
 
     def ask(self, task: ReadTask, timeout_s: float) -> bytes:
         """The reply.
@@ -134,6 +146,8 @@ class ReaderPool:
             reader = self._drop(reader)
             raise ReaderLostError("medium", "the process that read it answers nonsense") from error
         finally:
+            if reader is not None and reader.has_grown:
+                reader = self._end(reader)
             self._free.put(reader)
 
     def close(self) -> None:
@@ -154,6 +168,9 @@ class ReaderPool:
     def _drop(self, reader: _Reader | None) -> None:
         self._on_lost()
         if reader is not None:
-            with self._lock:
-                self._all.discard(reader)
-            reader.close()
+            self._end(reader)
+
+    def _end(self, reader: _Reader) -> None:
+        with self._lock:
+            self._all.discard(reader)
+        reader.close()

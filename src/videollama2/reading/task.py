@@ -6,6 +6,7 @@ can only ever be data.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -52,11 +53,14 @@ def serve(wire: Connection, loader: MediaLoader, memory_bytes: int) -> None:
         signal.signal(number, signal.SIG_IGN)  # whoever started it ends it
     limit_memory(memory_bytes)
     torch.set_num_threads(1)
+    gc.freeze()  # what is there now stays: the collections below need not look at it
     with suppress(EOFError, OSError):
         wire.send_bytes(b"ready")
         while True:
             task: ReadTask = wire.recv()  # from our own side
             wire.send_bytes(answer(loader, task))
+            # An error's traceback holds decoders, their threads and buffers, in a circle.
+            gc.collect()
 
 
 def limit_memory(more_bytes: int) -> None:
@@ -67,9 +71,18 @@ def limit_memory(more_bytes: int) -> None:
         return
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError, ValueError):
-        with open("/proc/self/statm", encoding="ascii") as file:
-            now = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        now = address_space()
         resource.setrlimit(resource.RLIMIT_AS, (now + more_bytes, now + more_bytes))
+
+
+def address_space(process: int | str = "self") -> int:
+    """Bytes of addresses that a process has taken.
+
+    Raises:
+        OSError: it is gone, or this system does not say.
+    """
+    with open(f"/proc/{process}/statm", encoding="ascii") as file:
+        return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def answer(loader: MediaLoader, task: ReadTask) -> bytes:

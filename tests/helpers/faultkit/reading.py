@@ -11,6 +11,7 @@ no frame has painted have no colour.
 
 from __future__ import annotations
 
+import gc
 import io
 import multiprocessing
 import subprocess
@@ -79,6 +80,7 @@ def _serve(wire: Any) -> None:
     from videollama2.reading.task import limit_memory
 
     limit_memory(2 * 1024**3)
+    gc.freeze()
     while True:
         task = wire.recv()
         if task is None:
@@ -88,6 +90,7 @@ def _serve(wire: Any) -> None:
         small = [picture[:512, :512] for picture in outcome.pictures]
         sound = None if outcome.sound is None else outcome.sound[: 16_000 * 20]
         wire.send(Outcome(outcome.how, outcome.reason, tuple(small), outcome.indices, sound))
+        gc.collect()
 
 
 class Reader:
