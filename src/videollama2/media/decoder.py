@@ -31,6 +31,10 @@ class DamageError(Exception):
     """The decoder met damage before it reached the wanted frame."""
 
 
+class FalseKeyframeError(DamageError):
+    """The picture that decoding began at builds on others, whatever the index says."""
+
+
 def prepare(stream: VideoStream, limits: MediaLimits, *, threads: bool) -> None:
     """Set the decoder up: strict about damage, with frame threads or without any."""
     context = stream.codec_context
@@ -70,6 +74,7 @@ class FrameDecoder:
         self._skips = stream.codec_context.name == "h264" and bool(wanted)
         self._wanted = wanted
         self._has_threads = threads
+        self._trusts_index = True
         self._packets: Iterator[Packet[VideoStream]] = iter(())
         self._ready: list[VideoFrame] = []
         self._group = -1  # the keyframe last sent to the decoder; -1: none
@@ -99,6 +104,9 @@ class FrameDecoder:
             self._start(start)
             try:
                 frame = self._forward_to(pts)
+            except FalseKeyframeError as error:
+                damage = error
+                continue
             except DamageError as error:
                 # Missing references look like damage: once, a group further back may know them.
                 if damage is not None or group == 0:
@@ -112,7 +120,7 @@ class FrameDecoder:
         return None
 
     def _seek_pays(self, group: int, pts: int) -> bool:
-        if self._fed is None or group <= self._group:
+        if self._fed is None or group <= self._group or not self._trusts_index:
             return False
         here, key = np.searchsorted(
             self._timeline.pts, [self._fed, int(self._timeline.key_pts[group])]
@@ -210,6 +218,9 @@ class FrameDecoder:
                     raise DamageError("a packet is damaged")
                 self._ready = packet.decode()
                 self._check_first()
+            except FalseKeyframeError:
+                self._is_open = False
+                raise
             except (av.error.FFmpegError, DamageError) as error:
                 self._is_open = False
                 frame = self._drain(pts, packet)
@@ -224,7 +235,7 @@ class FrameDecoder:
         return at is None or not len(keys) or at >= int(keys[key])
 
     def _check_first(self) -> None:
-        """Raise DamageError where decoding began at no keyframe, whatever the index says."""
+        """Raise FalseKeyframeError where decoding began at no keyframe."""
         from av.video.frame import PictureType
 
         if not self._is_first or not self._ready:
@@ -233,7 +244,8 @@ class FrameDecoder:
         builds = (PictureType.P, PictureType.B, PictureType.S)
         if self._is_forgiving and self._ready[0].pict_type in builds:
             self._ready = []
-            raise DamageError("the picture that decoding began at is no keyframe")
+            self._trusts_index = False
+            raise FalseKeyframeError("the picture that decoding began at is no keyframe")
 
     def _drain(self, pts: int, damaged: Packet[VideoStream]) -> VideoFrame | None:
         """Get from the decoder what was whole before the damage, if `pts` is among it."""
