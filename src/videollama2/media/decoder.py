@@ -183,23 +183,30 @@ class FrameDecoder:
                 return False
         return False
 
+    def _pop_ready(self, pts: int) -> VideoFrame | None:
+        """The frame at `pts`, or one after it (which stays), from those that are decoded.
+
+        Raises DamageError where it, or what it may build on, is marked as damaged.
+        """
+        while self._ready:
+            frame = self._ready[0]
+            if frame.pts is not None and frame.pts > pts:
+                return frame
+            self._ready.pop(0)
+            if frame.is_corrupt and (frame.pts == pts or self._is_needed(frame.pts, pts)):
+                self._is_open = False
+                raise DamageError("a picture is marked as damaged")
+            if frame.pts == pts:
+                return frame
+        return None
+
     def _forward_to(self, pts: int) -> VideoFrame | None:
         import av.error
 
         while True:
-            while self._ready:
-                frame = self._ready[0]
-                if frame.pts is not None and frame.pts > pts:
-                    return None
-                self._ready.pop(0)
-                if frame.is_corrupt and frame.pts != pts and self._is_needed(frame.pts, pts):
-                    self._is_open = False
-                    raise DamageError("a picture on the way is marked as damaged")
-                if frame.pts == pts:
-                    if frame.is_corrupt:
-                        self._is_open = False
-                        raise DamageError("the decoder marked the picture as damaged")
-                    return frame
+            frame = self._pop_ready(pts)
+            if frame is not None:
+                return frame if frame.pts == pts else None
             packet = next(self._packets, None)
             if packet is None:
                 return None

@@ -30,7 +30,7 @@ def check(reply: LoadedMedia | SoundWindows, part: Part, loader: MediaLoader) ->
     if reply.pixels is not None:
         settings = loader.image_settings if reply.kind == "image" else loader.video_settings
         shape = tuple(reply.pixels.shape[reply.pixels.ndim - 3 :])
-        frames = len(reply.pixels) if reply.kind == "video" else 1
+        frames = reply.pixels.shape[0] if reply.pixels.ndim == 4 else 1
         if shape != (3, *settings.size) or reply.pixels.ndim != 3 + (reply.kind == "video"):
             raise ValueError(f"pictures of the shape {tuple(reply.pixels.shape)}")
         if not 1 <= frames <= _MOST_FRAMES or not torch.is_floating_point(reply.pixels):
