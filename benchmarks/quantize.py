@@ -1,6 +1,6 @@
 """What fewer bits cost: the starter's accuracy on its held-out clips, and its language model's bytes.
 
-    python benchmarks/quantize.py [--kinds none int8 fp8 nf4]
+python benchmarks/quantize.py [--kinds none int8 fp8 nf4]
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from videollama2.cli.console import settle_output, working
 from videollama2.cli.options import Dtype, Quantize
+from videollama2.cli.threads import settle_threads
 
 if TYPE_CHECKING:
     from videollama2.assistant import VideoLlama2
@@ -48,6 +49,7 @@ def load_assistant(
 
         from videollama2.assistant import VideoLlama2
 
+        settle_threads()
         quiet: Any = logging
         quiet.disable_progress_bar()
         return VideoLlama2.from_pretrained(
