@@ -44,7 +44,7 @@ starter: $(STAMP)  ## build the starter from nothing: pictures and notes, traini
 		--world starter-assets/world.npz --run starter-run --out src/videollama2/starter
 
 starter-report: $(STAMP)  ## accuracy of the starter on held-out clips, by question type and stream
-	$(BIN)/python -m videollama2.training.starter.report
+	$(BIN)/videollama2 eval scenes --model starter --data tests/starter/clips --out outputs/starter-report
 
 starter-clips: $(STAMP)  ## render the held-out clips and their questions again
 	$(BIN)/python scripts/make_starter_clips.py --world starter-assets/world.npz --out tests/starter/clips --count 60

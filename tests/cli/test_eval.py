@@ -63,6 +63,14 @@ def test_prepare(tmp_path: Path) -> None:
     assert "3 questions, 1 without their media\n    missing: cc-3" in out
     (data / "egoschema/good_clips_git/cc-3.mp4").write_bytes(b"x")
     assert run("egoschema", "--prepare", "--data", data, "--split", "subset")[0] == 0
+    code, out, _ = run("egoschema", "--prepare", "--data", tmp_path / "none")
+    assert "questions.json\tMISSING\t" in out
+    assert "subset_answers.json\tfor split subset\t" in out
+    code, out, _ = run("mlvu", "--prepare", "--data", tmp_path / "none", "--split", "test")
+    assert (out.count("for split dev"), out.count("MISSING")) == (14, 2)
+    code, _, err = run("mlvu", "--prepare", "--data", tmp_path / "none", "--split", "train")
+    assert code != 0
+    assert "it has dev, test" in err
     code, out, _ = run("mvbench", "--prepare", "--data", data)
     assert code == 1
     assert "json/action_sequence.json\tMISSING" in out
@@ -86,6 +94,19 @@ def test_wrong_usage(arguments: list[str], message: str) -> None:
     assert (code, out) == (2, "")
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_an_out_that_is_no_folder(tmp_path: Path) -> None:
+    data, file = lay_out(tmp_path / "data", "clotho_aqa"), tmp_path / "file"
+    file.write_text("mine")
+    with chat_server(in_turn([Says("Yes.")])) as server:
+        code, out, err = run(
+            "clotho_aqa", "--data", data, "--out", file, "--endpoint", server.url, "--model", "peer"
+        )
+    assert (code, out) == (1, "")
+    assert f"{file}/clotho_aqa: Not a directory" in err
+    assert "Traceback" not in err
+    assert file.read_text() == "mine"
 
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:
@@ -223,6 +244,10 @@ def test_killed_in_the_middle_and_run_again(
         del row["timings_ms"]
     assert cut == whole
     assert rows.read_bytes().count(b"\n") == 12
+    for report in ("report.md", "report.json", "report.html"):
+        assert (tmp_path / "cut" / report).read_bytes() == (
+            tmp_path / "whole" / report
+        ).read_bytes()
 
 
 def test_two_processes(tiny_folder: Path, tmp_path: Path) -> None:

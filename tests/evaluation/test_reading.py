@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from videollama2.evaluation.errors import AnnotationError
 from videollama2.evaluation.reading import (
     Item,
+    existing,
     find_media,
     json_items,
     json_line_items,
@@ -80,3 +81,33 @@ def test_media_in_the_released_order(tmp_path: Path) -> None:
         (tmp_path / f"x{ending}").write_bytes(b"")
     assert find_media(tmp_path, "x") == tmp_path / "x.avi"
     assert find_media(tmp_path / "none", "x") is None
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '[{"a": ' + "9" * 5000 + "}]"], ids=["deep", "long"]
+)
+def test_json_that_no_reader_takes(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_text(text)
+    with pytest.raises(AnnotationError, match="no JSON"):
+        read_json(file)
+    with pytest.raises(AnnotationError, match="no JSON") as caught:
+        json_line_items(file)
+    assert caught.value.where == "1"
+
+
+@pytest.mark.parametrize("value", ["x\ud800", 10**5000], ids=["half", "long"])
+def test_text_that_cannot_be_written_is_named(value: object) -> None:
+    item = Item(FILE, "7", {"a": value, "b": ["fine", value]})
+    for read, name in ((item.text, "a"), (item.texts, "b")):
+        with pytest.raises(AnnotationError, match="can be written") as caught:
+            read(name)
+        assert (caught.value.where, caught.value.field) == ("7", name)
+
+
+@pytest.mark.parametrize(
+    "name", ["a" * 5000, "a\0b", "", "x" * 254], ids=["long", "nul", "empty", "ending"]
+)
+def test_a_medium_that_no_file_can_be_is_missing(name: str, tmp_path: Path) -> None:
+    assert find_media(tmp_path, name) is None
+    assert existing(tmp_path / f"{name}.mp4") is None

@@ -38,7 +38,7 @@ def test_clips_are_seen_and_heard(folder: Path) -> None:
         assert found.duration_s == pytest.approx(4.0, abs=0.2)
 
 
-@pytest.mark.parametrize("name", ["egoschema", "clotho_aqa"])
+@pytest.mark.parametrize("name", ["egoschema", "clotho_aqa", "scenes"])
 def test_benchmarks_are_read_by_their_tasks(folder: Path, name: str) -> None:
     task = all_tasks()[name]
     split = "subset" if "subset" in task.splits else task.splits[0]

@@ -42,6 +42,9 @@ def exit_codes() -> Generator[None]:
 
         cannot = isinstance(error, (MediaError, CheckpointError, EvaluationError))
         fail(str(error), CANNOT if cannot else WRONG_USAGE)
+    except OSError as error:  # a folder that is a file, no right to write, no room
+        named = error.filename is not None and error.strerror
+        fail(f"{error.filename}: {error.strerror}" if named else str(error), CANNOT)
 
 
 @contextmanager

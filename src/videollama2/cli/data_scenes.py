@@ -30,11 +30,11 @@ def scenes(
         typer.Option(help="Pictures and notes packed for `make starter`; else shapes and tones."),
     ] = None,
 ) -> None:
-    """Write made clips with sound, records to train on, and two benchmarks in their own forms.
+    """Write made clips with sound, records to train on, and three benchmarks in their own forms.
 
     Things that move and sound, drawn from a seed: video.json, audio.json and audio_visual.json
     are records for `videollama2 train`, benchmarks/ is a --data folder for `videollama2 eval`
-    (egoschema and clotho_aqa). Clips that are there already are kept.
+    (egoschema, clotho_aqa and scenes). Clips that are there already are kept.
     """
     with exit_codes():
         settle_output()

@@ -341,10 +341,7 @@ def _say_prepared(found: Preparation) -> None:
     task = found.task
     write(f"{task.title}, from {task.source} ({task.licence}), in {found.root}:\n")
     for file in found.files:
-        state = "here" if file.there else "MISSING" if file.needed else "optional"
-        if file.entries:
-            state += f", {file.entries:,} entries"
-        write(f"  {file.file.path}\t{state}\t{file.file.what}\n")
+        write(f"  {file.file.path}\t{file.state}\t{file.file.what}\n")
     if found.problem is not None:
         write(f"  cannot be asked: {found.problem}\n")
         return

@@ -20,6 +20,15 @@ class Presence:
     needed: bool
     entries: int | None = None
 
+    @property
+    def state(self) -> str:
+        """In a word or two."""
+        if self.there:
+            return f"here, {self.entries:,} entries" if self.entries else "here"
+        if self.needed:
+            return "MISSING"
+        return f"for split {', '.join(self.file.splits)}" if self.file.splits else "optional"
+
 
 @dataclass(frozen=True)
 class Preparation:
@@ -46,7 +55,7 @@ class Preparation:
 def prepare(task: Task, data: Path, choice: Choice) -> Preparation:
     """Look at every file that a benchmark needs, and at every question's media."""
     root = task.root(data)
-    files = tuple(_presence(root, file) for file in task.files)
+    files = tuple(_presence(root, file, choice.split_of(task)) for file in task.files)
     try:
         questions = read_questions(task, data, choice)
     except AnnotationError as error:
@@ -61,9 +70,10 @@ def prepare(task: Task, data: Path, choice: Choice) -> Preparation:
     return Preparation(task, root, files, len(questions), without, tuple(absent)[:5], None)
 
 
-def _presence(root: Path, file: NeededFile) -> Presence:
+def _presence(root: Path, file: NeededFile, split: str) -> Presence:
     path = root / file.path
-    needed = not file.optional and not (file.instead and (root / file.instead).exists())
+    meant = not file.optional and split in (file.splits or (split,))
+    needed = meant and not (file.instead and (root / file.instead).exists())
     if file.path.endswith("/"):
         entries = sum(1 for _ in path.iterdir()) if path.is_dir() else 0
         return Presence(file, path, path.is_dir(), needed, entries)

@@ -17,6 +17,7 @@ VIDEO_FORMATS = (".mp4", ".avi", ".mov", ".mkv")
 """What the released scripts look for, in this order."""
 MORE_VIDEO_FORMATS = (".mp4", ".webm", ".avi", ".mov", ".mkv")
 """The released list of the open-ended benchmarks."""
+_UNREADABLE = (ValueError, RecursionError)  # no JSON; digits by the thousand; nested too deeply
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Item:
         value = self._value(name)
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
             raise self.wrong(name, "is no text")
-        return str(value)
+        return self._written(name, value)
 
     def number(self, name: str) -> float:
         """The field as a finite number.
@@ -63,7 +64,7 @@ class Item:
         items = cast(list[object], value) if isinstance(value, list) else []
         if not items or not all(isinstance(item, (str, int, float)) for item in items):
             raise self.wrong(name, "is no list of texts")
-        return tuple(str(item) for item in items)
+        return tuple(self._written(name, item) for item in items)
 
     def item(self, name: str) -> Item:
         """The field as an object.
@@ -89,6 +90,14 @@ class Item:
         """The error that names this file, item and field."""
         return AnnotationError(self.file, reason, where=self.where, field=name)
 
+    def _written(self, name: str, value: object) -> str:
+        try:
+            text = str(value)
+            text.encode()
+        except ValueError:  # half of a surrogate pair, or a number of thousands of digits
+            raise self.wrong(name, "is no text that can be written") from None
+        return text
+
     def _value(self, name: str) -> Any:
         if name not in self.values:
             raise self.wrong(name, "is missing")
@@ -113,6 +122,8 @@ def read_json(file: Path) -> Any:
         raise AnnotationError(
             file, f"no JSON at line {error.lineno}, column {error.colno} ({error.msg})"
         ) from None
+    except _UNREADABLE as error:
+        raise AnnotationError(file, f"no JSON that can be read ({error})") from None
 
 
 def json_items(file: Path) -> list[Item]:
@@ -162,8 +173,8 @@ def json_line_items(file: Path) -> list[Item]:
         if line.strip():
             try:
                 found.append((number, json.loads(line)))
-            except json.JSONDecodeError as error:
-                raise AnnotationError(file, f"no JSON ({error.msg})", where=str(number)) from None
+            except _UNREADABLE as error:
+                raise AnnotationError(file, f"no JSON ({error})", where=str(number)) from None
     return list(_objects(file, found))
 
 
@@ -219,12 +230,15 @@ def csv_items(file: Path, columns: Sequence[str], *, header: bool = True) -> lis
 def find_media(folder: Path, stem: str, formats: Iterable[str] = VIDEO_FORMATS) -> Path | None:
     """The first of `folder/stem` + format that is there."""
     paths = (folder / f"{stem}{ending}" for ending in formats)
-    return next((path for path in paths if path.is_file()), None)
+    return next((path for path in paths if existing(path) and path.is_file()), None)
 
 
 def existing(path: Path) -> Path | None:
     """The path where something lies there."""
-    return path if path.exists() else None
+    try:
+        return path if path.exists() else None
+    except OSError:  # a name that no file can have, a folder that may not be looked into
+        return None
 
 
 def _objects(file: Path, items: Iterable[tuple[object, object]]) -> Iterator[Item]:

@@ -154,7 +154,7 @@ def _decoded(entry: Entry) -> str:
     taken = f", {frames} frames a clip" if frames and entry.task.modality != "audio" else ""
     return (
         f"Answered by {settings.get('model')} {how}{taken}, split {settings.get('split')}; "
-        f"{entry.summary.generated_tokens:,} tokens written in {entry.summary.seconds:,.0f} s."
+        f"{entry.summary.generated_tokens:,} tokens written."
     )
 
 
@@ -175,7 +175,6 @@ def as_data(entries: Sequence[Entry]) -> dict[str, Any]:
             },
             "prompt_tokens": entry.summary.prompt_tokens,
             "generated_tokens": entry.summary.generated_tokens,
-            "seconds": round(entry.summary.seconds, 1),
             "judge_tokens": list(entry.summary.judge_tokens),
         }
         for entry in entries

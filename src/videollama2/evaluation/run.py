@@ -37,6 +37,17 @@ class Choice:
     max_new_tokens: int | None = None
     seed: int = 0
 
+    def split_of(self, task: Task) -> str:
+        """Which of a benchmark's splits is asked.
+
+        Raises:
+            ValueError: it has no such split.
+        """
+        split = self.split or task.splits[0]
+        if split not in task.splits:
+            raise ValueError(f"{task.name} has no split {split!r}: it has {', '.join(task.splits)}")
+        return split
+
     def decoding(self, task: Task) -> Decoding:
         """How this benchmark's answers are decoded."""
         temperature = task.temperature if self.temperature is None else self.temperature
@@ -50,9 +61,7 @@ def read_questions(task: Task, data: Path, choice: Choice) -> list[Question]:
         AnnotationError: a file is missing or malformed, or two questions have the same id.
         ValueError: there is no such split.
     """
-    split = choice.split or task.splits[0]
-    if split not in task.splits:
-        raise ValueError(f"{task.name} has no split {split!r}: it has {', '.join(task.splits)}")
+    split = choice.split_of(task)
     root = task.root(data)
     questions = list(task.read(root, split))
     seen: set[str] = set()
@@ -71,7 +80,7 @@ def settings_of(task: Task, answerer: Answerer, choice: Choice) -> dict[str, Any
     """What a run's answers depend on, as its folder keeps it."""
     return {
         "task": task.name,
-        "split": choice.split or task.splits[0],
+        "split": choice.split_of(task),
         "model": answerer.name,
         "num_frames": answerer.num_frames,
         **asdict(choice.decoding(task)),

@@ -61,7 +61,6 @@ class Summary:
     chance: float | None
     prompt_tokens: int
     generated_tokens: int
-    seconds: float
     judge_tokens: tuple[int, int]
 
     def figure(
@@ -100,7 +99,6 @@ def summarise(
         100 * sum(chances) / len(chances) if len(chances) == len(questions) else None,
         sum(one.reply.prompt_tokens for one in samples),
         sum(one.reply.generated_tokens for one in samples),
-        sum(sum(one.reply.timings_ms.values()) for one in samples) / 1000,
         (
             sum(verdict.prompt_tokens for verdict in fresh),
             sum(verdict.generated_tokens for verdict in fresh),

@@ -17,13 +17,15 @@ class NeededFile:
     """A file or folder that must lie under the benchmark's folder.
 
     `path` is relative; one that ends in "/" is a folder of media. `what` says what it is and where
-    it is to be had. `optional` ones may be absent; so may one whose `instead` lies there.
+    it is to be had. `optional` ones may be absent; so may one whose `instead` lies there. `splits`
+    need it; empty: all.
     """
 
     path: str
     what: str
     optional: bool = False
     instead: str = ""
+    splits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

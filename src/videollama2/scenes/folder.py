@@ -1,9 +1,10 @@
-"""Scenes as a small data set: clips, training records, and two benchmarks in their authors' forms.
+"""Scenes as a small data set: clips, training records, and benchmarks, two in their authors' forms.
 
     clips/*.mp4, sounds/*.wav
     video.json, audio.json, audio_visual.json      the released conversation form
     benchmarks/egoschema/                          EgoSchema's form: five options a question
     benchmarks/clothoAQA_eval.json                 Clotho-AQA's form: one word an answer
+    benchmarks/scenes/questions.json               this world's own form, of the films above
 
 The benchmarks' scenes are drawn from another seed than the records'.
 """
@@ -87,7 +88,11 @@ def write_folder(
     if clips < 0 or held_out < 0:
         raise ValueError(f"clips and held_out cannot be negative, not {clips} and {held_out}")
     lists: dict[str, list[dict[str, Any]]] = {"video": [], "audio": [], "audio_visual": []}
-    benchmarks: dict[str, list[dict[str, Any]]] = {"egoschema": [], "clothoAQA_eval": []}
+    benchmarks: dict[str, list[dict[str, Any]]] = {
+        "egoschema": [],
+        "clothoAQA_eval": [],
+        "scenes": [],
+    }
     answers: dict[str, int] = {}
     ego = out / "benchmarks" / "egoschema" / "good_clips_git"
     for number in range(clips + held_out):
@@ -109,6 +114,7 @@ def write_folder(
     _write_json(ego.parent / "questions.json", benchmarks["egoschema"])
     _write_json(ego.parent / "subset_answers.json", answers)
     _write_json(out / "benchmarks" / "clothoAQA_eval.json", benchmarks["clothoAQA_eval"])
+    _write_json(out / "benchmarks" / "scenes" / "questions.json", benchmarks["scenes"])
     return Written(
         clips + held_out,
         {name: len(records) for name, records in lists.items()},
@@ -166,6 +172,17 @@ def _examine(
             question.answer,
         )
         benchmarks["clothoAQA_eval"].append(record)
+    for split in ("train", "unseen"):
+        for question in ask(scene, world, rng, count=QUESTIONS, split=split):
+            benchmarks["scenes"].append(
+                {
+                    "clip": f"../egoschema/good_clips_git/{name}.mp4",
+                    "split": split,
+                    "kind": question.kind,
+                    "question": question.text,
+                    "answer": question.answer,
+                }
+            )
 
 
 def _of(

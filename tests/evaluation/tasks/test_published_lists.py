@@ -98,3 +98,47 @@ def test_vggsound(tmp_path: Path) -> None:
     (tmp_path / "vggsound.csv").write_text("-0jeO,ten,dog,test\n")
     with pytest.raises(AnnotationError, match="start seconds"):
         read_questions(find("vggsound"), tmp_path, Choice())
+
+
+CLOTHO_AQA = (
+    "file_name,QuestionText,answer,confidence\r\n"
+    'rain 1.wav,"Does it rain, or snow?",yes,yes\r\n'
+    'rain 1.wav,"Does it rain, or snow?",Yes ,maybe\r\n'
+    'rain 1.wav,"Does it rain, or snow?",yes,no\r\n'
+    "gone.wav,What is heard?,müll,yes\r\n"
+    "gone.wav,What is heard?,bell,yes\r\n"
+    "gone.wav,What is heard?,bells,yes\r\n"
+    "gone.wav,Is it a bell?,no,yes\r\n"
+    "gone.wav,Is it a bell?,yes,yes\r\n"
+    "gone.wav,Is it a bell?,no,yes\r\n"
+)
+
+
+def clotho_aqa(root: Path, text: str) -> Path:
+    (root / "audio_files").mkdir(parents=True)
+    clips.write_wav(root / "audio_files/rain 1.wav", 0.3)
+    (root / "clotho_aqa_test.csv").write_text(text, encoding="utf-8", newline="")
+    return root
+
+
+def test_clotho_aqa(tmp_path: Path) -> None:
+    """Each answer of the three is asked for, and told apart by how far people agree."""
+    questions = read_questions(find("clotho_aqa"), clotho_aqa(tmp_path, CLOTHO_AQA), Choice())
+    assert len(questions) == 9
+    assert [one.groups["people"] for one in questions[::3]] == [
+        "all agree", "no majority", "most agree",
+    ]  # fmt: skip
+    asked = "Question: Does it rain, or snow?\nAnswer the question using a single word."
+    assert [one.prompts for one in questions[:3]] == [(asked,)] * 3
+    assert [one.references[0] for one in questions[:4]] == ["yes", "Yes", "yes", "müll"]
+    assert questions[0].media[0].path == tmp_path / "audio_files" / "rain 1.wav"
+    assert questions[3].media[0].path is None
+    assert questions[3].groups["answer"] == "other"
+    assert [one.unit for one in questions] == ["rain 1.wav"] * 3 + ["gone.wav"] * 6
+
+
+def test_a_broken_clotho_aqa_is_named(tmp_path: Path) -> None:
+    data = clotho_aqa(tmp_path, CLOTHO_AQA.replace("QuestionText", "question"))
+    with pytest.raises(AnnotationError, match="missing") as caught:
+        read_questions(find("clotho_aqa"), data, Choice())
+    assert (caught.value.where, caught.value.field) == ("1", "QuestionText")

@@ -84,7 +84,7 @@ EGOSCHEMA = Task(
     files=(
         NeededFile("questions.json", "questions, from the EgoSchema repository"),
         NeededFile("good_clips_git/", "videos named q_uid.mp4, from EgoSchema's download script"),
-        NeededFile(_PUBLIC, "the 500 public answers; split subset needs them", optional=True),
+        NeededFile(_PUBLIC, "the 500 public answers", splits=("subset",)),
     ),
     read=_read,
     score=multiple_choice(letters.EGOSCHEMA),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from videollama2.evaluation.errors import AnnotationError
 from videollama2.evaluation.judge_prompts import ask_match
-from videollama2.evaluation.reading import MORE_VIDEO_FORMATS, json_items
+from videollama2.evaluation.reading import MORE_VIDEO_FORMATS, existing, json_items
 from videollama2.evaluation.task import Judgement, MediaFile, Metric, NeededFile, Question, Task
 
 _QUESTIONS, _ANSWERS = "test_q.json", "test_a.json"
@@ -38,7 +38,7 @@ def _read(root: Path, split: str, *, videos: str) -> Iterator[Question]:
 def _video(folder: Path, name: str) -> Path | None:
     stems = [(ending, stem) for ending in MORE_VIDEO_FORMATS for stem in (f"v_{name}", name)]
     paths = (folder / f"{stem}{ending}" for ending, stem in stems)
-    return next((path for path in paths if path.is_file()), None)
+    return next((path for path in paths if existing(path) and path.is_file()), None)
 
 
 def _task(

@@ -82,13 +82,15 @@ PERCEPTION_TEST = Task(
     source="https://github.com/google-deepmind/perception_test",
     licence="CC BY 4.0",
     files=(
-        NeededFile("mc_question_test.json", "questions, from mc_question_test_annotations.zip"),
         NeededFile(
-            "mc_question_valid.json",
-            "validation questions with answers, for split valid",
-            optional=True,
+            "mc_question_test.json",
+            "questions, from mc_question_test_annotations.zip",
+            splits=("test",),
         ),
-        NeededFile("videos/", "videos named video_id.mp4, unpacked from test_videos.zip"),
+        NeededFile(
+            "mc_question_valid.json", "validation questions with answers", splits=("valid",)
+        ),
+        NeededFile("videos/", "videos named video_id.mp4, unpacked from the split's zip"),
     ),
     read=_read,
     score=multiple_choice(letters.PERCEPTION_TEST),
