@@ -252,8 +252,8 @@ def test_compiled_steps_give_the_same_tokens(tiny_model: Any, tiny_tokenizer: An
     rows = prompts.mixed(tiny_model, tiny_tokenizer)
     expected = decode(tiny_model, rows)
     assert decode(tiny_model, rows, compile_backend="eager") == expected
-    layers = tiny_model.model.language_model.layers
-    assert all(layer._compiled_call_impl is None for layer in layers)
+    parts = [*tiny_model.model.language_model.layers, tiny_model.lm_head]
+    assert all(part._compiled_call_impl is None for part in parts)
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])

@@ -67,7 +67,7 @@ class SlotSteps:
         self._moved = -1
         self._compiled: list[tuple[Any, Any]] = []
         if compile_backend is not None:
-            self._compiled = compiled_layers(model.model.language_model, compile_backend)
+            self._compiled = compiled_parts(model, compile_backend)
 
     def scores(self, tokens_b: Tensor, positions_b: Tensor, longest: int) -> Tensor:
         """(B,) tokens and their positions, all below `longest` -> (B, V) scores."""
@@ -98,7 +98,7 @@ class SlotSteps:
                 use_cache=True,
                 return_dict=True,
             )
-        return self._model.logits(output.last_hidden_state[:, -1:])[:, 0]
+            return self._model.logits(output.last_hidden_state[:, -1:])[:, 0]
 
     def _masks(self, positions_b: Tensor, length: int, config: Any, dtype: torch.dtype) -> Any:
         masks: dict[str, Tensor] = {}
@@ -151,20 +151,22 @@ def _masked_attention(config: Any) -> Generator[None]:
         config._attn_implementation = before
 
 
-def compiled_layers(language_model: Any, backend: str) -> list[tuple[Any, Any]]:
-    """Each layer with what its call is to be while steps run: long prompts stay as they are.
+def compiled_parts(model: Any, backend: str) -> list[tuple[Any, Any]]:
+    """Each layer and the output layer with what its call is to be while steps run.
+
+    Prompts are read as ever: their lengths would each be compiled anew.
 
     Raises:
         ValueError: the layers are not where transformers' newer families have them.
     """
-    layers: Any = getattr(language_model, "layers", None)
+    layers: Any = getattr(model.model.language_model, "layers", None)
     if layers is None:
-        name = type(language_model).__name__
+        name = type(model.model.language_model).__name__
         raise ValueError(f"the layers of {name} are not found: leave out compile")
     untyped: Any = torch
+    parts = [*layers, model.lm_head]
     return [
-        (layer, untyped.compile(layer._call_impl, backend=backend, dynamic=True))
-        for layer in layers
+        (part, untyped.compile(part._call_impl, backend=backend, dynamic=True)) for part in parts
     ]
 
 

@@ -92,10 +92,16 @@ def _passes(
     x_chw = frame_hwc.permute(2, 0, 1).to(torch.float64)
     for over_rows in (rows_first, not rows_first):
         if over_rows and width != x_chw.shape[2]:
-            x_chw = _rounded(x_chw @ weights(x_chw.shape[2], width, resample).to(x_chw.device).T)
+            x_chw = _rounded(x_chw @ _on(x_chw.device, x_chw.shape[2], width, resample).T)
         if not over_rows and height != x_chw.shape[1]:
-            x_chw = _rounded(weights(x_chw.shape[1], height, resample).to(x_chw.device) @ x_chw)
+            x_chw = _rounded(_on(x_chw.device, x_chw.shape[1], height, resample) @ x_chw)
     return x_chw.to(torch.uint8)
+
+
+@functools.lru_cache(maxsize=32)
+def _on(device: torch.device, before: int, after: int, resample: int) -> Tensor:
+    """`weights` where they are needed: a clip's frames share them."""
+    return weights(before, after, resample).to(device)
 
 
 def _rounded(sums: Tensor) -> Tensor:
