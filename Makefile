@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 # Large blocks stay with the process: handing them back and forth costs a quarter of a CPU's time.
 STARTER_MEMORY := MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_MMAP_THRESHOLD_=100000000000
 
-.PHONY: help install demo test test-mixins check format starter starter-report starter-clips docs bench bench-gpu clean
+.PHONY: help install demo test test-mixins test-faults test-faults-short check format starter starter-report starter-clips docs bench bench-gpu clean
 .DEFAULT_GOAL := help
 
 help:  ## list what can be made
@@ -32,6 +32,16 @@ test: $(STAMP)  ## install and pass the tests, in WORKERS=2 processes
 test-mixins: $(STAMP)  ## transformers' own tests of a model and a processor, fetched with pip
 	$(BIN)/python scripts/fetch_transformers_tests.py --out .transformers-tests
 	$(BIN)/python -m pytest tests/mixins --transformers-tests .transformers-tests
+
+FAULTS := $(BIN)/python scripts/run_faults.py
+test-faults: $(STAMP)  ## 10,000 broken files, 10 minutes of overload, 11,000 requests; needs ffmpeg
+	$(FAULTS) files --count 10000 --out benchmarks/results/faults.json
+	$(FAULTS) overload --seconds 600 --out benchmarks/results/faults.json
+	$(FAULTS) growth --requests 10000 --out benchmarks/results/faults.json
+
+test-faults-short: $(STAMP)  ## 500 broken files and 30 s of overload; needs ffmpeg
+	$(FAULTS) files --count 500
+	$(FAULTS) overload --seconds 30
 
 check: $(STAMP)  ## ruff and pyright strict
 	$(BIN)/ruff check src tests examples scripts
