@@ -4,11 +4,13 @@ VENV ?= .venv
 WORKERS ?= 2
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+VLLM_VENV ?= .venv-vllm
+VLLM_STAMP := $(VLLM_VENV)/.installed
 
 # Large blocks stay with the process: handing them back and forth costs a quarter of a CPU's time.
 STARTER_MEMORY := MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_MMAP_THRESHOLD_=100000000000
 
-.PHONY: help install demo test test-mixins test-faults test-faults-short check format starter starter-report starter-clips docs bench bench-gpu clean
+.PHONY: help install demo test test-mixins test-vllm venv-vllm test-faults test-faults-short check format starter starter-report starter-clips docs bench bench-gpu clean
 .DEFAULT_GOAL := help
 
 help:  ## list what can be made
@@ -43,6 +45,19 @@ test-faults-short: $(STAMP)  ## 500 broken files and 30 s of overload; needs ffm
 	$(FAULTS) files --count 500
 	$(FAULTS) overload --seconds 30
 
+# vLLM for the CPU asks for torchvision and its like, which it does without: nothing is resolved
+# here, every package is named. Bytecode is written for what is imported alone.
+$(VLLM_STAMP): pyproject.toml constraints-vllm.txt
+	$(PYTHON) -m venv $(VLLM_VENV)
+	$(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps -r constraints-vllm.txt
+	$(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+venv-vllm: $(VLLM_STAMP)  ## make the environment of vLLM for the CPU, in .venv-vllm
+
+test-vllm: $(VLLM_STAMP)  ## our checkpoints in vLLM, in its own environment
+	$(VLLM_VENV)/bin/python -m pytest tests/engines --timeout 600
+
 check: $(STAMP)  ## ruff and pyright strict
 	$(BIN)/ruff check src tests examples scripts
 	$(BIN)/ruff format --check src tests examples scripts
@@ -74,4 +89,4 @@ format: $(STAMP)  ## let ruff arrange and mend what it can
 	$(BIN)/ruff format src tests examples scripts
 
 clean:  ## remove what was built
-	rm -rf $(VENV) .transformers-tests build dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VLLM_VENV) .transformers-tests build dist .pytest_cache .ruff_cache

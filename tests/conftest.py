@@ -10,6 +10,7 @@ import shutil
 import signal
 import tarfile
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -31,6 +32,7 @@ else:
 
 OWN_RECORDING = Path(__file__).parent / "recorded"
 MIXINS = Path(__file__).parent / "mixins"
+WITH_VLLM = Path(__file__).parent / "engines" / "vllm"
 _UNPACKED = pytest.StashKey[Path]()
 _TEMPORARY = pytest.StashKey[Path]()
 
@@ -59,8 +61,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """`tests/mixins` needs tests that are not ours: it runs where it is told where they are."""
+    """What `make test` has not: tests that are not ours, and vLLM, which pins other versions.
+
+    `make test-mixins` and `make test-vllm` have them.
+    """
     if collection_path == MIXINS and config.getoption("--transformers-tests") is None:
+        return True
+    if collection_path == WITH_VLLM and find_spec("vllm") is None:
         return True
     return None
 

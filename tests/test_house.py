@@ -21,6 +21,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"reading"}),
     frozenset({"generation", "checkpoints"}),
     frozenset({"face"}),
+    frozenset({"engines"}),
     frozenset({"evaluation", "scale", "serving", "training"}),
     frozenset({"cli"}),
 )

@@ -168,6 +168,15 @@ class Engine:
         writing = self.writer.write([prompt], [settings], self.prefix)
         return AnswerStream(writing, media, self.load_ms)
 
+    def write(
+        self, prompts: Sequence[Prompt], settings: Sequence[SamplingSettings]
+    ) -> list[Written]:
+        """An answer to each prompt, all written together."""
+        writing = self.writer.write(prompts, settings, self.prefix)
+        for _ in writing:
+            pass
+        return writing.results()
+
     def answer(self, written: Written, media: Sequence[Medium]) -> Answer:
         """Text and numbers of one row of a batch as an `Answer`."""
         return _answer(written, media, self.load_ms)

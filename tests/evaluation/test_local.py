@@ -45,7 +45,7 @@ def test_answers_as_the_assistant_does(assistant: VideoLlama2, tmp_path: Path) -
         "Object Shuffle 1",
     )
     questions += asked_of("clotho_aqa", tmp_path, "0 0", "1 1")
-    replies = LocalModel(assistant).answer(questions, SHORT)
+    replies = LocalModel.of(assistant).answer(questions, SHORT)
     assert [reply.id for reply in replies] == [one.id for one in questions]
     for question, reply in zip(questions, replies, strict=True):
         medium = question.media[0]
@@ -72,7 +72,7 @@ def test_a_clip_is_read_once_for_all_its_questions(
     monkeypatch.setattr(
         assistant.processor, "load_media", lambda part: loads.append(part) or load(part)
     )
-    model = LocalModel(assistant)
+    model = LocalModel.of(assistant)
     questions = asked_of("clotho_aqa", tmp_path, "0 0", "1 1")
     model.answer(questions, SHORT)
     model.answer(questions, SHORT)
@@ -81,7 +81,7 @@ def test_a_clip_is_read_once_for_all_its_questions(
 
 def test_two_prompts_are_asked_by_themselves(assistant: VideoLlama2, tmp_path: Path) -> None:
     question = asked_of("video_chatgpt", tmp_path, "consistency 0")[0]
-    reply = LocalModel(assistant).answer([question], SHORT)[0]
+    reply = LocalModel.of(assistant).answer([question], SHORT)[0]
     alone = [
         assistant.ask(prompt, video=question.media[0].path, sound=False, max_new_tokens=6).text
         for prompt in question.prompts
@@ -95,7 +95,7 @@ def test_broken_media_and_ranges_past_the_end_are_rows_with_their_reason(
     def question(name: str, **range_s: float) -> Question:
         return Question(name, ("?",), (MediaFile("video", name, media_folder / name, **range_s),))
 
-    replies = LocalModel(assistant).answer(
+    replies = LocalModel.of(assistant).answer(
         [
             question("clip.mp4"),
             question("garbage.mp4"),
@@ -118,7 +118,7 @@ def test_broken_subtitles_are_a_row_too(assistant: VideoLlama2, tmp_path: Path) 
     fine, broken, *_ = asked_of("videomme_subtitles", tmp_path)
     file = tmp_path / "broken.srt"
     file.write_bytes(b"\xff\x00 nothing")
-    replies = LocalModel(assistant).answer([fine, replace(broken, subtitles=file)], SHORT)
+    replies = LocalModel.of(assistant).answer([fine, replace(broken, subtitles=file)], SHORT)
     assert replies[0].failure is None
     assert replies[0].prompts[0].startswith("This video's subtitles are listed below:\nHello")
     assert replies[1].failure is not None
@@ -128,7 +128,7 @@ def test_broken_subtitles_are_a_row_too(assistant: VideoLlama2, tmp_path: Path) 
 
 def test_too_long_is_refused_and_touches_no_other(assistant: VideoLlama2) -> None:
     long = Question("long", ("word " * 3000,), ())
-    replies = LocalModel(assistant).answer([long, Question("short", ("who?",), ())], SHORT)
+    replies = LocalModel.of(assistant).answer([long, Question("short", ("who?",), ())], SHORT)
     assert replies[0].failure is not None
     assert replies[0].failure.kind == "refused"
     assert replies[1].failure is None
@@ -139,17 +139,17 @@ def test_drawing_is_seeded_and_does_not_depend_on_the_batch(
 ) -> None:
     questions = asked_of("video_chatgpt", tmp_path, "generic 0", "generic 1", "temporal 0")
     warm = Decoding(8, 0.8, seed=3)
-    together = [reply.answers for reply in LocalModel(assistant).answer(questions, warm)]
-    alone = [LocalModel(assistant).answer([one], warm)[0].answers for one in questions]
+    together = [reply.answers for reply in LocalModel.of(assistant).answer(questions, warm)]
+    alone = [LocalModel.of(assistant).answer([one], warm)[0].answers for one in questions]
     assert together == alone
-    other = LocalModel(assistant).answer(questions, replace(warm, seed=4))
+    other = LocalModel.of(assistant).answer(questions, replace(warm, seed=4))
     assert together != [reply.answers for reply in other]
 
 
 def test_memory_that_is_short_halves_the_batch(
     assistant: VideoLlama2, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = LocalModel(assistant)
+    model = LocalModel.of(assistant)
     whole = LocalModel._answer
     sizes: list[int] = []
 
@@ -167,10 +167,10 @@ def test_memory_that_is_short_halves_the_batch(
 
 
 def test_a_model_without_ears_is_told_at_once(assistant: VideoLlama2) -> None:
-    model = LocalModel(assistant)
+    model = LocalModel.of(assistant)
     model.check(find("clotho_aqa"))
     config = model._config
-    deaf = LocalModel(assistant)
+    deaf = LocalModel.of(assistant)
     deaf._config = type("Deaf", (), {"audio_config": None, "num_frames": config.num_frames})()
     deaf.check(find("mvbench"))
     with pytest.raises(EvaluationError, match="no audio branch"):
@@ -191,6 +191,6 @@ def test_frames_of_a_folder_are_those_of_the_released_rule(
 
     clip = read_video(folder, num_frames=8, start=0.4, end=1.9)
     assert clip.indices == (0, 1, 1, 2, 2, 3, 3, 4)
-    reply = LocalModel(assistant).answer([question], SHORT)[0]
+    reply = LocalModel.of(assistant).answer([question], SHORT)[0]
     assert reply.failure is None
     assert reply.media[0]["frames"] == 8

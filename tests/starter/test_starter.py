@@ -37,7 +37,7 @@ def scores(starter: Any, tmp_path_factory: pytest.TempPathFactory) -> Scores:
         for question in read_questions(task, CLIPS, choice)
         if question.details["metric"] in ("accuracy", "picture only", "sound only")
     ]
-    answer(asked, LocalModel(starter), choice.decoding(task), out, batch_size=24)
+    answer(asked, LocalModel.of(starter), choice.decoding(task), out, batch_size=24)
     found: Scores = defaultdict(lambda: defaultdict(list))
     for sample in score_all(task, asked, read_replies(out), {}):
         for metric, value in sample.marks.released.scores.items():

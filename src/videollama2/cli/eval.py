@@ -45,6 +45,8 @@ EXAMPLES = """
 
   videollama2 eval mvbench --endpoint http://localhost:8000/v1 --model qwen --data eval --out runs/b
 
+  videollama2 eval mvbench --engine vllm --batch-size 256 --data eval --out runs/c
+
   videollama2 eval --compare runs/a runs/b
 
   torchrun --nproc-per-node 8 -m videollama2 eval mvbench --data eval --out runs/a
@@ -121,6 +123,12 @@ def evaluate(
             rich_help_panel=_SERVER,
         ),
     ] = None,
+    engine: Annotated[
+        options.Engine,
+        typer.Option(
+            help="own, or vllm: many questions at once, --batch-size 256 or so (docs/vllm.md)."
+        ),
+    ] = options.Engine.own,
     judge_url: Annotated[
         str | None,
         typer.Option(
@@ -169,6 +177,8 @@ def evaluate(
             return
         if out is None:
             fail("say with --out where answers and reports go", WRONG_USAGE)
+        if endpoint is not None and engine is not options.Engine.own:
+            fail("--endpoint and --engine do not go together", WRONG_USAGE)
         if (judge_url is None) != (judge_model is None):
             fail("--judge-url and --judge-model go together", WRONG_USAGE)
         judge = _judge(judge_url, judge_model, judge_workers)
@@ -178,7 +188,9 @@ def evaluate(
             out,
             choice,
             judge,
-            lambda place: _answerer(model, endpoint, num_frames, device, dtype, place, quantize),
+            lambda place: _answerer(
+                model, endpoint, engine, num_frames, device, dtype, place, quantize
+            ),
             scoring,
         )
 
@@ -204,6 +216,7 @@ def _judge(url: str | None, model: str | None, workers: int) -> Judge | None:
 def _answerer(
     model: str,
     endpoint: str | None,
+    engine: options.Engine,
     num_frames: int | None,
     device: str | None,
     dtype: options.Dtype | None,
@@ -215,6 +228,10 @@ def _answerer(
         from videollama2.evaluation.endpoint import Endpoint
 
         return Endpoint.connect(ChatClient(endpoint, model), num_frames)
+    if engine is options.Engine.vllm:
+        if quantize is not None:
+            fail("--quantize is for our own engine: leave --engine out", WRONG_USAGE)
+        return _in_vllm(model, num_frames, device, dtype, place)
     import torch
 
     from videollama2.cli.loading import load_assistant
@@ -222,7 +239,32 @@ def _answerer(
 
     if device is None and place.world > 1 and torch.cuda.is_available():
         device = f"cuda:{place.local_rank}"
-    return LocalModel(load_assistant(model, device, dtype, num_frames, quantize), num_frames)
+    return LocalModel.of(load_assistant(model, device, dtype, num_frames, quantize), num_frames)
+
+
+def _in_vllm(
+    model: str,
+    num_frames: int | None,
+    device: str | None,
+    dtype: options.Dtype | None,
+    place: Place,
+) -> Answerer:
+    if device is not None:
+        fail("--engine vllm runs where its installation does: leave --device out", WRONG_USAGE)
+    if place.world > 1:
+        fail("--engine vllm starts its own processes: run it once, without a launcher", WRONG_USAGE)
+    from videollama2.assistant import resolve
+    from videollama2.engines.vllm.missing import MissingVllmError
+    from videollama2.engines.vllm.offline import OfflineEngine
+    from videollama2.engines.vllm.settings import EngineOptions
+    from videollama2.evaluation.local import LocalModel
+
+    chosen = EngineOptions(dtype=None if dtype is None else dtype.value)
+    try:
+        engine = OfflineEngine(resolve(model), chosen, num_frames=num_frames)
+    except MissingVllmError as error:
+        fail(str(error))
+    return LocalModel(model, engine.config, engine)
 
 
 def _run(

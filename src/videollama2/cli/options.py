@@ -27,6 +27,13 @@ class Quantize(StrEnum):
     nf4 = "nf4"
 
 
+class Engine(StrEnum):
+    """What runs the model."""
+
+    own = "own"
+    vllm = "vllm"
+
+
 Model = Annotated[
     str,
     typer.Option(

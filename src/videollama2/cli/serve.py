@@ -6,12 +6,16 @@ import logging
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from videollama2.cli import options
 from videollama2.cli.console import WRONG_USAGE, exit_codes, fail, note, settle_output
+
+if TYPE_CHECKING:
+    from videollama2.serving.service import Service
+    from videollama2.serving.settings import ServerSettings
 
 EXAMPLES = """
 [bold]Examples[/bold]
@@ -19,6 +23,8 @@ EXAMPLES = """
   videollama2 serve
 
   videollama2 serve --model ./VideoLLaMA2.1-7B-AV --port 9000 --api-key "$(cat key.txt)"
+
+  videollama2 serve --engine vllm --model ./VideoLLaMA2.1-7B-AV --tensor-parallel 2
 
   curl localhost:8000/v1/chat/completions -H 'Content-Type: application/json' -d
     '{"messages": [{"role": "user", "content": "What do you do?"}]}'
@@ -49,6 +55,14 @@ def serve(
     quantize: options.QuantizeOption = None,
     compile_steps: options.Compile = False,
     num_frames: options.NumFrames = None,
+    engine: Annotated[
+        options.Engine,
+        typer.Option(help="own, or vllm, in an environment of its own (docs/vllm.md)."),
+    ] = options.Engine.own,
+    tensor_parallel: Annotated[
+        int,
+        typer.Option(min=1, metavar="N", help="GPUs that --engine vllm splits the model over."),
+    ] = 1,
     allow_media_host: Annotated[
         list[str] | None,
         typer.Option(
@@ -96,6 +110,10 @@ def serve(
     """Serve a model over HTTP, as OpenAI's chat completions; Ctrl-C or SIGTERM ends it."""
     settle_output()
     with exit_codes():
+        if tensor_parallel > 1 and engine is not options.Engine.vllm:
+            fail("--tensor-parallel is for --engine vllm", WRONG_USAGE)
+        if engine is options.Engine.vllm and (quantize is not None or compile_steps):
+            fail("--quantize and --compile are for our own engine", WRONG_USAGE)
         if api_key == "":
             fail("--api-key is empty: give a key, or leave it out", WRONG_USAGE)
         if allow_local_media_path is not None and not allow_local_media_path.is_dir():
@@ -139,12 +157,44 @@ def serve(
             cache_per_key=cache_per_key,
             media=replace(rules, max_items=max_media, limits=limits),
         )
-        service = Service(
-            lambda: load_assistant(model, device, dtype, None, quantize, compile_steps), settings
-        )
+        if engine is options.Engine.vllm:
+            service = _vllm_service(resolve(model), device, dtype, tensor_parallel, settings)
+        else:
+            service = Service(
+                lambda: load_assistant(model, device, dtype, None, quantize, compile_steps),
+                settings,
+            )
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{bound.getsockname()[1]}"
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
         note(f"loading {model}")
         run(service, bound, lambda: note(f"serving {settings.model_name} at {address}/v1"))
+
+
+def _vllm_service(
+    model: str,
+    device: str | None,
+    dtype: options.Dtype | None,
+    tensor_parallel: int,
+    settings: ServerSettings,
+) -> Service:
+    """A service that answers in vLLM."""
+    if device is not None:
+        fail("--engine vllm runs where its installation does: leave --device out", WRONG_USAGE)
+    from videollama2.engines.vllm.missing import MissingVllmError, need_vllm
+    from videollama2.engines.vllm.online import OnlineEngine
+    from videollama2.engines.vllm.settings import EngineOptions
+    from videollama2.serving.service import Service
+    from videollama2.serving.vllm_worker import VllmWorker
+
+    try:
+        need_vllm()
+    except MissingVllmError as error:
+        fail(str(error))
+    chosen = EngineOptions(
+        dtype=None if dtype is None else dtype.value,
+        max_num_seqs=settings.max_rows,
+        tensor_parallel=tensor_parallel,
+    )
+    return Service(lambda: OnlineEngine(model, chosen), settings, VllmWorker)

@@ -1,10 +1,10 @@
-"""Answers of a model that is loaded here, in batches, each clip read and encoded once."""
+"""Answers of a model that is loaded here, in batches, each clip read once."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -14,7 +14,6 @@ from videollama2.evaluation.answering import Decoding, missing, prompts_of, refu
 from videollama2.evaluation.errors import AnnotationError, EvaluationError
 from videollama2.evaluation.replies import Reply
 from videollama2.evaluation.task import MediaFile, Question, Task
-from videollama2.generation.prompt import Prompt
 from videollama2.generation.settings import SamplingSettings
 from videollama2.generation.writing import Written
 from videollama2.media.errors import MediaError
@@ -25,24 +24,55 @@ from videollama2.processing.parts import AudioInput, ImageInput, Part, VideoInpu
 class _Asked:
     question: Question
     prompts: tuple[str, ...]
-    inputs: tuple[Prompt, ...]
+    inputs: tuple[Any, ...]
     media: tuple[Medium, ...]
     notes: tuple[str, ...]
 
 
-class LocalModel:
-    """A loaded model as an answerer. `num_frames` None takes the model's own."""
+class AnsweringEngine(Protocol):
+    """What reads media, makes prompts and writes answers: our own `Engine`, or vLLM.
 
-    def __init__(self, assistant: VideoLlama2, num_frames: int | None = None) -> None:
-        self.name = assistant.name
-        self._config: Any = assistant.model.config
-        self.num_frames = num_frames or int(self._config.num_frames)
-        self._engine = Engine(
+    `num_frames` None takes the model's own number of frames a clip.
+    """
+
+    num_frames: int | None
+
+    def take_in(self, parts: Sequence[Part]) -> list[Medium]:
+        """Read each medium once. Raises `MediaError`, `ValueError`."""
+        ...
+
+    def prompt(self, messages: Sequence[Mapping[str, Any]], media: Sequence[Medium]) -> Any:
+        """A conversation as this engine's input. Raises `ValueError` where it is too long."""
+        ...
+
+    def write(self, prompts: Sequence[Any], settings: Sequence[SamplingSettings]) -> list[Written]:
+        """An answer to each prompt."""
+        ...
+
+    def forget(self) -> None:
+        """Give up what is kept of clips and conversations."""
+        ...
+
+
+class LocalModel:
+    """A model loaded in some engine as an answerer; `config` is its `VideoLlama2Config`."""
+
+    def __init__(self, name: str, config: Any, engine: AnsweringEngine) -> None:
+        self.name = name
+        self._config = config
+        self._engine = engine
+        self.num_frames = engine.num_frames or int(config.num_frames)
+
+    @classmethod
+    def of(cls, assistant: VideoLlama2, num_frames: int | None = None) -> LocalModel:
+        """Our own engine. `num_frames` None takes the model's own."""
+        engine = Engine(
             assistant.model,
             assistant.processor,
             num_frames=num_frames,
             compile_steps=assistant.compile_steps,
         )
+        return cls(assistant.name, assistant.model.config, engine)
 
     def check(self, task: Task) -> None:
         """Say at once where this model cannot answer a benchmark.
@@ -86,16 +116,13 @@ class LocalModel:
                 replies.append(_reply(one, mine))
         return replies
 
-    def _write(self, prompts: Sequence[Prompt], decoding: Decoding) -> Sequence[Written]:
+    def _write(self, prompts: Sequence[Any], decoding: Decoding) -> Sequence[Written]:
         if not prompts:
             return []
         settings = SamplingSettings(
             decoding.max_new_tokens, decoding.temperature, decoding.top_p, seed=decoding.seed
         )
-        writing = self._engine.writer.write(prompts, [settings] * len(prompts), self._engine.prefix)
-        for _ in writing:
-            pass
-        return writing.results()
+        return self._engine.write(prompts, [settings] * len(prompts))
 
     def _prepare(self, question: Question) -> _Asked | Reply:
         absent = missing(question)

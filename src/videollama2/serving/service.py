@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
-from videollama2.assistant import VideoLlama2
 from videollama2.media_cache import MediaCache
 from videollama2.reading.pool import prepare
 from videollama2.serving.admission import Admission
@@ -14,20 +14,25 @@ from videollama2.serving.intake import Intake
 from videollama2.serving.metrics import Metrics
 from videollama2.serving.readers import Readers
 from videollama2.serving.settings import ServerSettings
-from videollama2.serving.worker import ModelWorker
+from videollama2.serving.worker import ModelWorker, Worker
 
 
 class Service:
-    """A model being served. `load` is called once, in the model's own thread."""
+    """A model being served. `load` is called once, in the model's own thread.
 
-    def __init__(self, load: Callable[[], VideoLlama2], settings: ServerSettings) -> None:
+    `worker` is what answers: `ModelWorker`, or `VllmWorker`, whose `load` gives an `OnlineEngine`.
+    """
+
+    def __init__(
+        self, load: Callable[[], Any], settings: ServerSettings, worker: Any = ModelWorker
+    ) -> None:
         self.settings = settings
         self.metrics = Metrics()
         self.admission = Admission(settings)
         self.cache = MediaCache(settings.cache_bytes)
         self.started = int(time.time())
-        self.assistant: VideoLlama2 | None = None
-        self.worker = ModelWorker(load, settings, self.cache, self.metrics, self._loaded)
+        self.assistant: Any = None
+        self.worker: Worker = worker(load, settings, self.cache, self.metrics, self._loaded)
         self._intake: Intake | None = None
         self._readers: Readers | None = None
         watch = self.metrics.watch
@@ -38,7 +43,7 @@ class Service:
         watch("media_cache_bytes", "Bytes of encoded media.", lambda: self.cache.held_bytes)
         watch("ready", "1 where requests are answered.", lambda: float(self.is_ready))
 
-    def _loaded(self, assistant: VideoLlama2) -> None:
+    def _loaded(self, assistant: Any) -> None:
         processor = assistant.processor
         processor.limits = self.settings.media.limits
         self._readers = Readers(processor.loader, self.settings, self.metrics)

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from videollama2.assistant import VideoLlama2
 from videollama2.engine import Engine, Medium
@@ -26,6 +26,7 @@ from videollama2.processing.parts import MediaReport
 from videollama2.serving.errors import ApiError, internal
 from videollama2.serving.intake import Unencoded
 from videollama2.serving.metrics import Metrics
+from videollama2.serving.protocol import ResponseFormat
 from videollama2.serving.settings import ServerSettings
 from videollama2.serving.structured import JsonSchemas
 
@@ -106,6 +107,55 @@ class _Choice:
 class _Call:
     work: Callable[[Any], Any]
     result: Future[Any]
+
+
+class Schemas(Protocol):
+    """What holds answers to JSON schemas."""
+
+    def grammar(self, wanted: ResponseFormat | None) -> str | None:
+        """A response format for `Job.grammar`. Raises `ApiError`."""
+        ...
+
+
+class Worker(Protocol):
+    """What answers jobs: our own model's thread, or vLLM's."""
+
+    failure: BaseException | None
+
+    @property
+    def schemas(self) -> Schemas:
+        """Known once it has loaded."""
+        ...
+
+    @property
+    def rows(self) -> int:
+        """Answers being written."""
+        ...
+
+    @property
+    def queued(self) -> int:
+        """Jobs that wait."""
+        ...
+
+    def start(self) -> None:
+        """Begin to load."""
+        ...
+
+    def stop(self) -> None:
+        """End it."""
+        ...
+
+    def is_alive(self) -> bool:
+        """Whether it still answers."""
+        ...
+
+    def submit(self, job: Job) -> None:
+        """Answer a job; its `emit` hears of it."""
+        ...
+
+    def call(self, work: Callable[[Any], Any]) -> Future[Any]:
+        """Call `work` with the model."""
+        ...
 
 
 class ModelWorker(threading.Thread):
@@ -245,7 +295,9 @@ class ModelWorker(threading.Thread):
     def _begin(self, job: Job) -> None:
         media = [self._encoded(item) for item in job.media]
         prompt = self._prompt(job, media)
-        settings = replace(job.settings, max_new_tokens=self._room(job, len(prompt)))
+        settings = replace(
+            job.settings, max_new_tokens=room_for(job, len(prompt), self._longest, self._settings)
+        )
         rows = [self._row(job, prompt, settings, number) for number in range(job.choices)]
         reused = sum(isinstance(item, Medium) for item in job.media)
         reports = tuple(medium.report for medium in media)
@@ -304,22 +356,6 @@ class ModelWorker(threading.Thread):
         except ValueError as error:  # too long, or a placeholder written out: our own words
             raise ApiError(400, str(error), code="invalid_prompt", param="messages") from error
 
-    def _room(self, job: Job, prompt_tokens: int) -> int:
-        """How many tokens the answer may have."""
-        room = self._settings.max_answer_tokens
-        if self._longest is not None:
-            room = min(room, self._longest - prompt_tokens)
-        if room < 1 or (job.max_new_tokens or 0) > room:
-            asked = "an answer" if job.max_new_tokens is None else f"{job.max_new_tokens} tokens"
-            raise ApiError(
-                400,
-                f"after a prompt of {prompt_tokens} tokens there is room for {max(room, 0)} and "
-                f"{asked} was asked for",
-                code="context_length_exceeded",
-                param="max_completion_tokens",
-            )
-        return job.max_new_tokens or min(room, self._settings.default_answer_tokens)
-
     def _step(self) -> None:
         for batch in list(self._batches):
             size = len(batch.rows)
@@ -377,3 +413,24 @@ class ModelWorker(threading.Thread):
                 )
         if ended:
             self._writing = [choice for choice in self._writing if id(choice) not in ended]
+
+
+def room_for(job: Job, prompt_tokens: int, longest: int | None, settings: ServerSettings) -> int:
+    """How many tokens the answer may have; `longest` is how many the language model reads.
+
+    Raises:
+        ApiError: 400, there is room for fewer than were asked for.
+    """
+    room = settings.max_answer_tokens
+    if longest is not None:
+        room = min(room, longest - prompt_tokens)
+    if room < 1 or (job.max_new_tokens or 0) > room:
+        asked = "an answer" if job.max_new_tokens is None else f"{job.max_new_tokens} tokens"
+        raise ApiError(
+            400,
+            f"after a prompt of {prompt_tokens} tokens there is room for {max(room, 0)} and "
+            f"{asked} was asked for",
+            code="context_length_exceeded",
+            param="max_completion_tokens",
+        )
+    return job.max_new_tokens or min(room, settings.default_answer_tokens)

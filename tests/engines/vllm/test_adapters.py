@@ -1,0 +1,84 @@
+"""LoRA adapters of the language model, put on at run time, beside the same merged by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from vllm_engines import ours
+
+from videollama2.engine import user_message
+from videollama2.generation.settings import SamplingSettings
+from videollama2.processing.parts import VideoInput
+
+RANK, ALPHA = 4, 16
+TARGETS = ("q_proj", "v_proj", "down_proj")
+
+
+def write_adapter(model: Any, folder: Path) -> dict[str, torch.Tensor]:
+    """An adapter in peft's files; the changes of the model's own weights by name."""
+    torch.manual_seed(1)
+    tensors: dict[str, torch.Tensor] = {}
+    changes: dict[str, torch.Tensor] = {}
+    for name, parameter in model.named_parameters():
+        of_layer = "language_model.layers" in name and name.endswith(".weight")
+        if not of_layer or name.split(".")[-2] not in TARGETS:
+            continue
+        rows, columns = parameter.shape
+        down, up = torch.randn(RANK, columns) * 0.2, torch.randn(rows, RANK) * 0.2
+        stem = f"base_model.model.{name.removesuffix('.weight')}"
+        tensors |= {f"{stem}.lora_A.weight": down, f"{stem}.lora_B.weight": up}
+        changes[name] = up @ down * (ALPHA / RANK)
+    folder.mkdir()
+    save_file(tensors, folder / "adapter_model.safetensors")
+    config = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "r": RANK,
+        "lora_alpha": ALPHA,
+        "target_modules": list(TARGETS),
+        "bias": "none",
+    }
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    return changes
+
+
+def test_an_adapter_at_run_time(starter: str, engine: Callable[..., Any], tmp_path: Path) -> None:
+    from vllm.lora.request import LoRARequest
+
+    clip = VideoInput(Path(__file__).parents[2] / "starter" / "clips" / "scene-003.mp4")
+    own = ours(starter)
+    plain = _answer(own, clip)
+    with torch.no_grad():
+        for name, change in write_adapter(own.model, tmp_path / "adapter").items():
+            own.model.get_parameter(name).add_(change)
+    adapted = _answer(own, clip)
+    assert adapted != plain
+
+    vllm = engine(starter, enable_lora=True, max_lora_rank=8)
+    media = vllm.take_in([clip])
+    prompt = vllm.prompt([user_message("What is heard?", media)], media).inputs
+    wanted = [LoRARequest("adapter", 1, str(tmp_path / "adapter")), None]
+    from vllm import SamplingParams
+
+    outputs = vllm.llm.generate(
+        [prompt, prompt],
+        SamplingParams(temperature=0.0, max_tokens=12, ignore_eos=False),
+        lora_request=wanted,
+        use_tqdm=False,
+    )
+    found = [tuple(output.outputs[0].token_ids) for output in outputs]
+    assert [ids[: len(one)] for ids, one in zip(found, (adapted, plain), strict=True)] == [
+        adapted,
+        plain,
+    ]
+
+
+def _answer(own: Any, clip: VideoInput) -> tuple[int, ...]:
+    media = own.take_in([clip])
+    prompt = own.prompt([user_message("What is heard?", media)], media)
+    return own.write([prompt], [SamplingSettings(12)])[0].token_ids

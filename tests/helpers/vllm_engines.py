@@ -1,0 +1,46 @@
+"""vLLM in this process, and our own generation of the same checkpoint."""
+
+from __future__ import annotations
+
+import gc
+import os
+from pathlib import Path
+from typing import Any
+
+# vLLM reads these when it is imported.
+os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+
+from videollama2.assistant import VideoLlama2
+from videollama2.engine import Engine
+from videollama2.engines.vllm.offline import OfflineEngine
+from videollama2.engines.vllm.settings import EngineOptions
+
+SMALL = {
+    "max_num_batched_tokens": 2048,
+    "max_num_seqs": 8,
+    "block_size": 32,  # as little as a cached prefix must have in common
+    "distributed_executor_backend": "uni",
+}
+
+
+def start(folder: Path | str, **more: Any) -> OfflineEngine:
+    """vLLM without processes of its own, in float32."""
+    options = EngineOptions(dtype="float32", eager=True, more={**SMALL, **more})
+    return OfflineEngine(str(folder), options)
+
+
+def stop(engine: OfflineEngine) -> None:
+    """End it, so that another can start."""
+    from vllm.distributed import cleanup_dist_env_and_memory
+
+    engine.close()
+    gc.collect()
+    cleanup_dist_env_and_memory()
+
+
+def ours(folder: Path | str) -> Engine:
+    """Our own generation."""
+    assistant = VideoLlama2.from_pretrained(folder, dtype="float32", device="cpu")
+    return Engine(assistant.model, assistant.processor)
