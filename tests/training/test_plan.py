@@ -24,6 +24,9 @@ def test_the_connector_stage() -> None:
     assert planned.accumulation == 4
     assert planned.steps == -(-1_261_000 // 256)
     assert planned.memory.optimizer == 8 * CONNECTOR
+    # The released code was measured at 74.8 GiB at this size.
+    assert 16.3 < planned.memory.weights / 2**30 < 16.4
+    assert 40 < planned.memory.total / 2**30 < 70
     assert any("model.start is not set" in line for line in planned.warnings)
 
 
@@ -53,7 +56,7 @@ def test_four_bits() -> None:
     linear = 28 * (2 * 3584 * 3584 + 2 * 3584 * 512 + 3 * 3584 * 18944)
     spared = linear * 2 - linear * (4 + 8 / 64 + 32 / (64 * 256)) / 8
     assert wide.memory.weights - narrow.memory.weights == pytest.approx(spared, abs=1)
-    assert wide.memory.activations == narrow.memory.activations
+    assert wide.memory.step == narrow.memory.step
 
 
 def test_a_folder_and_its_data(

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from videollama2.cli.console import WRONG_USAGE, exit_codes, fail, note, settle_output, write
+from videollama2.cli.console import (
+    WRONG_USAGE,
+    exit_codes,
+    fail,
+    note,
+    settle_output,
+    working,
+    write,
+)
 
 if TYPE_CHECKING:
     from videollama2.training.plan import Plan
@@ -114,7 +122,8 @@ def _plan(recipe: Recipe, processes: int | None) -> None:
 
     half = recipe.optimizer.precision != "float32"
     number = processes or devices()
-    planned = plan(recipe, devices=number, half=half)
+    with working("counting the memory of a step"):
+        planned = plan(recipe, devices=number, half=half)
     for line in planned.warnings:
         note(f"warning: {line}")
     write("\n".join(_lines(recipe, planned, number, half)) + "\n")
@@ -134,8 +143,7 @@ def _lines(recipe: Recipe, planned: Plan, number: int, half: bool) -> list[str]:
     steps = "unknown until data.files are there" if planned.steps is None else f"{planned.steps:,}"
     memory = planned.memory
     gib = [
-        f"{name} {getattr(memory, name) / 2**30:.1f}"
-        for name in ("weights", "gradients", "optimizer", "activations")
+        f"{name} {getattr(memory, name) / 2**30:.1f}" for name in ("weights", "optimizer", "step")
     ]
     return [
         *lines,
