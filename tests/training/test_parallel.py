@@ -21,7 +21,10 @@ Settings = Callable[..., list[str]]
 JOINT, STEPS = "audio_visual_joint", 7
 FSDP2, DDP = "parallel.kind=fsdp2", "parallel.kind=ddp"
 # One record to a batch: the two processes never work on the same kinds of media at once.
-PIECES = ("batch.per_device=1", "optimizer.precision=float32", "run.keep=9")
+PEAK = 1e6  # FLOP/s
+PIECES = (
+    "batch.per_device=1", "optimizer.precision=float32", "run.keep=9", f"run.peak_flops={PEAK}",
+)  # fmt: skip
 CONNECTOR = ("data.labels=answers",)
 # Dropout draws from each process's random state.
 STILL = "adapter.dropout=0"
@@ -149,6 +152,23 @@ def test_two_give_what_one_gives(kind: str, runs: Runs, alone: dict[str, Any]) -
     rows = {str(step): row for step, row in alone["rows"].items()}
     assert in_turn(runs.facts(kind)) == rows
     assert [len(row) for row in rows.values()] == [4] * STEPS
+
+
+@pytest.mark.parametrize(("kind", "devices"), [("ddp", 2), ("fsdp2", 2)])
+def test_mfu_is_of_all_processes(
+    kind: str, devices: int, runs: Runs, alone: dict[str, Any]
+) -> None:
+    """The same work in all, over twice as many devices."""
+    work, of_one = (
+        [
+            mfu * seconds
+            for mfu, seconds in zip(
+                noted(folder, "mfu"), noted(folder, "seconds_per_step"), strict=True
+            )
+        ]
+        for folder in (runs / kind, runs / "alone")
+    )
+    assert [devices * flops for flops in work] == pytest.approx(of_one, rel=0.01)
 
 
 def test_fsdp2_leaves_each_its_part(runs: Runs) -> None:

@@ -7,11 +7,20 @@ from pathlib import Path
 
 import pytest
 
+from videollama2.training import plan as planning
 from videollama2.training.errors import TrainingError
+from videollama2.training.memory import Memory
 from videollama2.training.plan import plan
 from videollama2.training.recipe_file import load_recipe
 
 CONNECTOR, AUDIO_PROJECTOR = 376_889_248, 15_604_736  # the released sizes
+
+
+@pytest.fixture
+def memory_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where memory is not asked for, it is not counted: at the released size that takes a while."""
+    nothing = Memory(weights=0, optimizer=0, step=0)
+    monkeypatch.setattr(planning, "step_memory", lambda *_, **__: nothing)
 
 
 def test_the_connector_stage() -> None:
@@ -24,12 +33,13 @@ def test_the_connector_stage() -> None:
     assert planned.accumulation == 4
     assert planned.steps == -(-1_261_000 // 256)
     assert planned.memory.optimizer == 8 * CONNECTOR
-    # The released code was measured at 74.8 GiB at this size.
+    # The released code was measured at 74.8 GiB at this size, in one process.
     assert 16.3 < planned.memory.weights / 2**30 < 16.4
     assert 40 < planned.memory.total / 2**30 < 70
     assert any("model.start is not set" in line for line in planned.warnings)
 
 
+@pytest.mark.usefixtures("memory_aside")
 def test_the_joint_stage() -> None:
     planned = plan(load_recipe("audio_visual_joint"))
     parts = {part.part: part for part in planned.parts}
@@ -40,6 +50,7 @@ def test_the_joint_stage() -> None:
     assert planned.tokens["audio-visual"] == 2848
 
 
+@pytest.mark.usefixtures("memory_aside")
 def test_adapters() -> None:
     """Rank r on a layer of n x m adds r(n + m): Qwen2-7B's seven layers, 28 times."""
     planned = plan(load_recipe("lora", ["adapter.rank=16"]))
@@ -49,11 +60,13 @@ def test_adapters() -> None:
     assert language.adapters == language.trainable == 16 * 28 * per_layer
 
 
-def test_four_bits() -> None:
-    """Every weight of Qwen2-7B's 28 x 7 linear layers in 4 bits and its share of two scales."""
-    narrow, wide = (plan(load_recipe(name)) for name in ("qlora", "lora"))
+def test_four_bits(tmp_path: Path, settings: Callable[..., list[str]]) -> None:
+    """Every weight of the language model's 2 x 7 linear layers in 4 bits and its share of two
+    scales.
+    """
+    narrow, wide = (plan(load_recipe(name, settings(tmp_path))) for name in ("qlora", "lora"))
     assert narrow.parts == wide.parts
-    linear = 28 * (2 * 3584 * 3584 + 2 * 3584 * 512 + 3 * 3584 * 18944)
+    linear = 2 * (2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 48)
     spared = linear * 2 - linear * (4 + 8 / 64 + 32 / (64 * 256)) / 8
     assert wide.memory.weights - narrow.memory.weights == pytest.approx(spared, abs=1)
     assert wide.memory.step == narrow.memory.step

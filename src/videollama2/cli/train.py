@@ -142,9 +142,8 @@ def _lines(recipe: Recipe, planned: Plan, number: int, half: bool) -> list[str]:
     records = "unknown" if planned.records is None else f"{planned.records:,}"
     steps = "unknown until data.files are there" if planned.steps is None else f"{planned.steps:,}"
     memory = planned.memory
-    gib = [
-        f"{name} {getattr(memory, name) / 2**30:.1f}" for name in ("weights", "optimizer", "step")
-    ]
+    pieces = [f"{name} {_size(getattr(memory, name))}" for name in ("weights", "optimizer", "step")]
+    shared = f", {recipe.parallel.kind}" if number > 1 else ""
     return [
         *lines,
         "",
@@ -153,6 +152,11 @@ def _lines(recipe: Recipe, planned: Plan, number: int, half: bool) -> list[str]:
         f"x {planned.accumulation} accumulated",
         f"records an epoch  {records}",
         f"steps             {steps}",
-        f"memory, estimated {memory.total / 2**30:.1f} GiB on each device in "
-        f"{'bfloat16' if half else 'float32'} ({', '.join(gib)}), nothing shared out",
+        f"memory, estimated {_size(memory.total)} on each device in "
+        f"{'bfloat16' if half else 'float32'}{shared} ({', '.join(pieces)})",
     ]
+
+
+def _size(number: int) -> str:
+    """Bytes, for people."""
+    return f"{number / 2**30:.1f} GiB" if number >= 2**30 else f"{number / 2**20:.1f} MiB"

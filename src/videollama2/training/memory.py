@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from videollama2.model.tokens import vision_grid
+from videollama2.training.parallel import decoder_layers
 from videollama2.training.parts import recompute_layers, rest_frozen_encoders
 from videollama2.training.recipe import Recipe
 
@@ -53,46 +54,117 @@ class Load:
     audio: bool
 
 
+@dataclass(frozen=True)
+class _Counted:
+    """Bytes in one process that shares nothing: what lies there; gradients; the most at work on a
+    batch and in the optimizer, gradients among them.
+    """
+
+    weights: int
+    optimizer: int
+    gradients: int
+    batch: int
+    update: int
+
+
 def step_memory(
     model: Any, recipe: Recipe, load: Load, *, half: bool, cuda: bool, devices: int = 1
 ) -> Memory:
-    """The most memory of a step of `recipe`, for a model without memory whose parts are chosen.
+    """The most memory of a step of `recipe` on each of `devices`, for a model without memory whose
+    parts are chosen.
 
     `half`: in bfloat16, as on CUDA devices or as on CPUs, which differ in what stays in float32.
     The model is used up.
     """
-    parts = ExitStack()
     alive = _Alive()
-    with parts:
-        # On CPUs autograd runs in this thread, where the modes hold.
-        parts.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
-        parts.enter_context(alive)
-        _fill(model, torch.bfloat16 if half else torch.float32)
-        weights = alive.now
-        trained = [p for p in model.parameters() if p.requires_grad]
-        moments = [torch.empty_like(p) for p in trained for _ in range(2)]
-        optimizer = alive.now - weights
-        if half and cuda:
-            parts.enter_context(_NormsInFloat32())
-        model.train()
-        rest_frozen_encoders(model)
-        if recipe.optimizer.gradient_checkpointing:
-            recompute_layers(model)
-        batches = recipe.batch.accumulation(devices)
-        rows = recipe.batch.per_device
-        # A step's batches are fetched together, and all but the first find gradients there.
-        fetched = [_media(model.config, rows, load) for _ in range(batches)]
-        if batches > 1:
-            for parameter in trained:
-                parameter.grad = torch.empty_like(parameter)
-        with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            loss: Any = _loss(model, rows, load.text, load.learned, fetched[0])
-        loss.backward()
-        # AdamW goes over all parameters at once on CUDA devices, over one by one on CPUs.
-        roots = [torch.empty_like(p) for p in (trained if cuda else _largest(trained))]
-        most = alive.most
-        del roots, moments, loss, fetched
-    return Memory(weights, optimizer, most - weights - optimizer)
+    # On CPUs autograd runs in this thread, where the modes hold.
+    with FakeTensorMode(allow_non_fake_inputs=True), alive:
+        counted = _count(model, recipe, load, alive, half, cuda, devices)
+    kind = recipe.parallel.kind
+    if devices == 1:
+        return Memory(counted.weights, counted.optimizer, max(counted.batch, counted.update))
+    if kind == "fsdp2":
+        return _fsdp2(counted, model, devices)
+    if kind == "ddp":  # its buckets hold the gradients a second time
+        most = max(counted.batch, counted.update) + counted.gradients
+        return Memory(counted.weights, counted.optimizer, most)
+    return _zero(counted, model, kind, devices)
+
+
+def _count(
+    model: Any, recipe: Recipe, load: Load, alive: _Alive, half: bool, cuda: bool, devices: int
+) -> _Counted:
+    """One step of one process, on tensors without contents."""
+    _fill(model, torch.bfloat16 if half else torch.float32)
+    weights = alive.now
+    trained = [p for p in model.parameters() if p.requires_grad]
+    moments = [torch.empty_like(p) for p in trained for _ in range(2)]
+    optimizer = alive.now - weights
+    model.train()
+    rest_frozen_encoders(model)
+    if recipe.optimizer.gradient_checkpointing:
+        recompute_layers(model)
+    batches, rows = recipe.batch.accumulation(devices), recipe.batch.per_device
+    # A step's batches are fetched together into main memory, and all but the first of them find
+    # gradients there.
+    fetched = [_media(model.config, rows, load) for _ in range(1 if cuda else batches)]
+    if batches > 1:
+        for parameter in trained:
+            parameter.grad = torch.empty_like(parameter)
+    with (
+        _NormsInFloat32() if half and cuda else nullcontext(),
+        torch.autocast("cpu", torch.bfloat16, enabled=half),
+    ):
+        loss: Any = _loss(model, rows, load.text, load.learned, fetched[0])
+    loss.backward()
+    del loss, fetched
+    lying, gradients = weights + optimizer, sum(map(_bytes, trained))
+    # AdamW goes over all parameters at once on CUDA devices, over one by one on CPUs.
+    roots = gradients if cuda else max(map(_bytes, trained))
+    del moments
+    return _Counted(weights, optimizer, gradients, alive.most - lying, gradients + roots)
+
+
+def _fsdp2(counted: _Counted, model: Any, devices: int) -> Memory:
+    """Each keeps its part of all; whole are, for the way through a layer, it and the next, and all
+    that is in no decoder layer for the step (`parallel.share_out`), with their gradients. What
+    these last were gathered into is let go only when the first decoder layer is gathered.
+    """
+    layers = decoder_layers(model)
+    inside = {id(p): p for layer in layers for p in layer.parameters()}
+    others = [p for p in model.parameters() if id(p) not in inside]
+    largest = max((_gathered(layer.parameters()) for layer in layers), default=0)
+    shared = counted.gradients - counted.gradients // devices
+    received = sum(map(_bytes, others))
+    batch = counted.batch - shared + _gathered(others) + received + 2 * largest
+    return Memory(
+        counted.weights // devices,
+        counted.optimizer // devices,
+        max(batch, counted.update // devices),
+    )
+
+
+def _zero(counted: _Counted, model: Any, kind: str, devices: int) -> Memory:
+    """DeepSpeed keeps float32 copies of what trains, shared out, beside the width computed in;
+    stage 3 shares that out as well, but for 10^9 numbers (released scripts/zero3.json).
+    """
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    narrow = counted.weights - 2 * trained
+    copies, gradients = 4 * trained // devices, counted.gradients - counted.gradients // devices
+    whole = narrow
+    if kind == "deepspeed_zero3":
+        whole = narrow // devices + min(narrow - narrow // devices, 2 * 10**9)
+    step = max(counted.batch - gradients, counted.update // devices)
+    return Memory(whole + copies, counted.optimizer // devices, step)
+
+
+def _gathered(parameters: Iterable[nn.Parameter]) -> int:
+    """Bytes of whole parameters, and of the gradients of those that train."""
+    return sum(_bytes(p) * (2 if p.requires_grad else 1) for p in parameters)
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
 
 
 class _Alive(_Modes):
@@ -191,10 +263,6 @@ def _loss(model: Any, rows: int, text: int, learned: int, inputs: dict[str, Tens
         vocab_size=logits.shape[-1],
         num_items_in_batch=1,
     )
-
-
-def _largest(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
-    return sorted(parameters, key=lambda parameter: parameter.numel())[-1:]
 
 
 def _tensors(value: Any) -> Iterable[Tensor]:

@@ -35,7 +35,7 @@ class Counted:
 class Metrics:
     """What a run says of itself, as JSON Lines. Numbers are written so that they read the same.
 
-    `peak_flops` is what one device can do in a second (None: unknown).
+    `peak_flops` is what all devices together can do in a second (None: unknown).
     """
 
     def __init__(self, path: Path, *, peak_flops: float | None = None) -> None:
@@ -58,11 +58,11 @@ class Metrics:
         self._steps_since += 1
 
     def worked(self, flops: float) -> None:
-        """Count this process's own work."""
+        """Count a process's work."""
         self._flops += flops
 
     def saw(self, counted: Counted) -> None:
-        """Count what has been worked on, in whichever process."""
+        """Count what a process has worked on."""
         self._samples += counted.records
         self._tokens += counted.tokens
         self._places += counted.places
@@ -70,8 +70,8 @@ class Metrics:
     def speed(self, steps_left: int) -> dict[str, float]:
         """Speed and padding since the last call, the most memory so far, and the time left.
 
-        Samples and tokens are those of all processes, memory and work this one's. `mfu` is the
-        model's FLOPs in a second over what the device can do, where that is known.
+        Samples, tokens and work are those of all processes, memory this one's. `mfu` is the
+        model's FLOPs in a second over what the devices can do, where that is known.
         """
         now = time.monotonic()
         seconds = max(now - self._since, 1e-9)

@@ -109,10 +109,8 @@ def train(recipe: Recipe, *, progress: bool = False) -> Outcome:
             "%s is of a run in %d processes, now there are %d: the records come in the same "
             "order, dropout draws anew", found.folder, processes_of(found.folder), devices(),
         )  # fmt: skip
-    metrics = Metrics(
-        folder / METRICS,
-        peak_flops=recipe.run.peak_flops or peak_flops(uses_bfloat16(recipe)),
-    )
+    peak = recipe.run.peak_flops or peak_flops(uses_bfloat16(recipe))
+    metrics = Metrics(folder / METRICS, peak_flops=None if peak is None else peak * devices())
     skipped = SkippedList(
         folder / "skipped.jsonl", recipe.data.max_skipped, steps * recipe.batch.total
     )

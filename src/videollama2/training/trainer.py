@@ -101,6 +101,15 @@ class StageTrainer(_Base):
 
     # --- order ---
 
+    def get_train_dataloader(self) -> Any:
+        """The batches, left in main memory until they are worked on: a step fetches all of its
+        batches together, and accelerate would put each on the device at once.
+        """
+        parent: Any = super()
+        loader = parent.get_train_dataloader()
+        loader.device = None
+        return loader
+
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         return SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
 
@@ -117,8 +126,13 @@ class StageTrainer(_Base):
         # Every process counts what all of them read, so that all stop together.
         if self.recipe.parallel.kind == "deepspeed_zero3":
             check_alike(from_all([media_of(batch) for batch in batches]))
-        for its_left_out, its_counted in from_all((left_out, counted)):
+        work = sum(
+            self._flops.step(sizes_of(batch, one.lengths))
+            for batch, one in zip(batches, counted, strict=True)
+        )
+        for its_left_out, its_counted, its_work in from_all((left_out, counted, work)):
             everyones += its_left_out
+            self.metrics.worked(its_work)
             for one in its_counted:
                 self.metrics.saw(one)
         everyones.sort(key=lambda one: one.position)
@@ -128,8 +142,6 @@ class StageTrainer(_Base):
             f"learning_rate/{group['name']}": float(group["lr"])
             for group in self.optimizer.param_groups
         }
-        for batch, one in zip(batches, counted, strict=True):
-            self.metrics.worked(self._flops.step(sizes_of(batch, one.lengths)))
         return batches, items if items is None else items.clamp(min=1)
 
     # --- loss ---
