@@ -294,6 +294,47 @@ def test_settings_that_do_not_fit(parts: Path, tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        (
+            "mamba",
+            {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 4, "vocab_size": WORDS},
+        ),
+        ("rwkv", {"hidden_size": 32, "num_hidden_layers": 2, "vocab_size": WORDS}),
+    ],
+)
+def test_a_language_model_without_attention(
+    kind: str, fields: dict[str, Any], parts: Path, tmp_path: Path
+) -> None:
+    """It would fail at the first forward: nothing is written."""
+    model = transformers.AutoModelForCausalLM.from_config(for_model(kind, **fields))
+    model.save_pretrained(tmp_path / kind)
+    given = Parts(language_model=str(tmp_path / kind), vision=str(parts / "dinov2"),
+                  tokenizer=str(parts / "qwen2"))  # fmt: skip
+    with pytest.raises(ValueError, match=f"{kind} takes no .*past_key_values"):
+        compose(tmp_path / "out", given, Assembly(num_frames=4, depth=1))
+    assert [path.name for path in tmp_path.iterdir()] == [kind]
+
+
+def test_an_encoder_that_merges_patches(parts: Path, tmp_path: Path) -> None:
+    swin = for_model("swin", embed_dim=8, depths=[1, 1], num_heads=[1, 2], image_size=28,
+                     patch_size=7, window_size=2)  # fmt: skip
+    transformers.AutoModel.from_config(swin).save_pretrained(tmp_path / "swin")
+    given = Parts(language_model=str(parts / "qwen2"), vision=str(tmp_path / "swin"))
+    with pytest.raises(ValueError, match="swin merges patches"):
+        compose(tmp_path / "out", given, Assembly(num_frames=4, depth=1))
+    assert [path.name for path in tmp_path.iterdir()] == ["swin"]
+
+
+def test_a_class_token_is_in_no_grid(parts: Path, tmp_path: Path) -> None:
+    given = Parts(language_model=str(parts / "qwen2"), vision=str(parts / "dinov2"))
+    how = Assembly(num_frames=4, vision_feature_select="cls_patch")
+    with pytest.raises(ValueError, match="stc_connector_v35 takes a grid"):
+        compose(tmp_path / "out", given, how)
+    assert not list(tmp_path.iterdir())
+
+
 def test_weights_that_are_not_there(parts: Path, tmp_path: Path) -> None:
     from safetensors.torch import save_file
 

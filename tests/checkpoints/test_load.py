@@ -314,7 +314,10 @@ def test_what_is_no_lora_is_refused(adapter: Path) -> None:
     path = adapter / "adapter_config.json"
     said = json.loads(path.read_text())
     path.write_text(json.dumps({**said, "use_dora": True}))
-    with pytest.raises(CheckpointError, match="DoRA"):
+    with pytest.raises(CheckpointError, match="lacks DoRA's row lengths"):
+        load_model(adapter)
+    path.write_text(json.dumps({**said, "peft_type": "LOHA"}))
+    with pytest.raises(CheckpointError, match="LOHA"):
         load_model(adapter)
     path.write_text(json.dumps(said))
     low = load_file(adapter / "adapter_model.safetensors")

@@ -45,8 +45,10 @@ def test_peft_reads_the_adapter(
     assert not list(tmp_path.glob(".*"))
 
 
-def test_our_loader_reads_the_adapter(tmp_path: Path, settings: Settings) -> None:
-    given = settings(tmp_path, *FAST, "adapter.learning_rate=1e-2", "model.num_frames=4")
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+def test_our_loader_reads_the_adapter(kind: str, tmp_path: Path, settings: Settings) -> None:
+    more = ("adapter.learning_rate=1e-2", "model.num_frames=4", f"adapter.kind={kind}")
+    given = settings(tmp_path, *FAST, *more)
     outcome = train(load_recipe("lora", given))
     assert outcome.model is not None
     adapted = VideoLlama2ForConditionalGeneration.from_pretrained(tmp_path / "adapter")

@@ -135,6 +135,20 @@ def test_against_torchs_counter(
     assert flops.step(sizes) == pytest.approx(step, rel=0.01)
 
 
+def test_media_that_were_encoded_before() -> None:
+    model = build()
+    choose(model, load_recipe("audio_visual_joint", ["train.audio=null"]))
+    batch = batch_of(model.config, ("video", "audio"))
+    with torch.no_grad():
+        pixels, sound = batch.pop("pixel_values_videos"), batch.pop("input_features")
+        batch["encoded_videos"] = model.model.encode_frames(pixels)
+        batch["encoded_sounds"] = model.model.audio_tower(sound)
+    flops, sizes = StepFlops(model), sizes_of(batch, lengths_of(batch))
+    forward, step = counted(model, batch)
+    assert flops.forward(sizes) == pytest.approx(forward, rel=1e-3)
+    assert flops.step(sizes) == pytest.approx(step, rel=0.01)
+
+
 def test_recomputation_and_padding_are_no_work() -> None:
     model = build(audio_config=None)
     choose(model, load_recipe("video_finetune"))

@@ -1,7 +1,8 @@
-"""LoRA adapters, merged into the weights they were trained on while those are read.
+"""LoRA and DoRA adapters, merged into the weights they were trained on while those are read.
 
 W' = W + s·B·A, s = alpha / r (alpha / sqrt(r) with rank-stabilised scaling), computed in float32
-and rounded once (Hu et al., 2021, section 4; Kalajdzievski, 2023).
+and rounded once (Hu et al., 2021, section 4; Kalajdzievski, 2023). DoRA gives each row of W' the
+length that was learned for it (Liu et al., 2024, equation 5, rows being outputs as peft has them).
 """
 
 import re
@@ -22,16 +23,22 @@ ADAPTER_FILES = ("adapter_model.safetensors", "adapter_model.bin")
 ADAPTER_CONFIG = "adapter_config.json"
 
 _LORA = re.compile(r"^(?P<module>.*)\.lora_(?P<side>A|B)(?:\.[^.]+)?\.weight$")
+_DORA = re.compile(r"^(?P<module>.*)\.lora_magnitude_vector(?:\.[^.]+)?(?:\.weight)?$")
+_LENGTHS = "lengths"
 
 
 @dataclass(frozen=True)
 class LowRank:
-    """One weight's change: `scale` · `up` (out, r) · `down` (r, in), transposed if `transposed`."""
+    """One weight's change: `scale` · `up` (out, r) · `down` (r, in), transposed if `transposed`.
+
+    `lengths` (out) are those of the rows of the changed weight, where DoRA learned them.
+    """
 
     down: StoredTensor
     up: StoredTensor
     scale: float
     transposed: bool = False
+    lengths: StoredTensor | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -42,7 +49,13 @@ class LowRank:
     def added_to(self, weight: torch.Tensor) -> torch.Tensor:
         """`weight` (out, in) with the change, in float32."""
         change = self.up.read().float() @ self.down.read().float() * self.scale
-        return weight.float() + (change.T if self.transposed else change)
+        changed = weight.float() + (change.T if self.transposed else change)
+        if self.lengths is None:
+            return changed
+        across = 0 if self.transposed else 1
+        shape = (1, -1) if self.transposed else (-1, 1)
+        lengths = self.lengths.read().float().view(shape)
+        return changed * (lengths / changed.norm(dim=across, keepdim=True))
 
 
 @dataclass(frozen=True)
@@ -60,7 +73,7 @@ def adapter_file(folder: Path) -> Path | None:
 
 
 def open_adapter(folder: Path) -> Adapter:
-    """A LoRA or QLoRA result's changes, under our names.
+    """A LoRA, QLoRA or DoRA result's changes, under our names.
 
     Raises:
         CheckpointError: it is another kind of adapter, or damaged.
@@ -74,10 +87,11 @@ def open_adapter(folder: Path) -> Adapter:
     modules: dict[str, str] = {}
     whole: dict[str, StoredTensor] = {}
     for name, tensor in open_weights(path).items():
-        found = _LORA.match(name)
+        found = _LORA.match(name) or _DORA.match(name)
         if found is not None:
             weight = native_name(found["module"] + ".weight")
-            sides.setdefault(weight, {})[found["side"]] = tensor
+            side = found.groupdict().get("side", _LENGTHS)
+            sides.setdefault(weight, {})[side] = tensor
             modules[weight] = strip_training_prefix(found["module"])
         elif ".lora_" in name:
             raise CheckpointError(
@@ -99,9 +113,8 @@ def native_name(name: str) -> str:
 
 def _check_kind(config: Mapping[str, Any], path: Path) -> None:
     kind = str(config.get("peft_type", "LORA")).upper()
-    if kind != "LORA" or config.get("use_dora"):
-        what = "DoRA" if config.get("use_dora") else kind
-        raise CheckpointError(path, f"is a {what} adapter, not LoRA", "Merge it with peft first")
+    if kind != "LORA":
+        raise CheckpointError(path, f"is a {kind} adapter, not LoRA", "Merge it with peft first")
 
 
 def _low_rank(
@@ -117,7 +130,19 @@ def _low_rank(
         )
     alpha = _of_module(config.get("alpha_pattern"), module, config.get("lora_alpha", rank))
     scale = float(alpha) / (sqrt(rank) if config.get("use_rslora") else rank)
-    return LowRank(down, up, scale, bool(config.get("fan_in_fan_out")))
+    lengths = pair.get(_LENGTHS)
+    if (lengths is not None) != bool(config.get("use_dora")):
+        raise CheckpointError(
+            path,
+            f"{'lacks' if lengths is None else 'holds'} DoRA's row lengths of {module}, "
+            f"and {ADAPTER_CONFIG} says otherwise",
+            "Get both files anew from one training",
+        )
+    if lengths is not None and lengths.shape != (up.shape[0],):
+        raise CheckpointError(
+            path, f"DoRA's row lengths of {module} do not fit: {lengths.shape} for {up.shape}", ""
+        )
+    return LowRank(down, up, scale, bool(config.get("fan_in_fan_out")), lengths)
 
 
 def _of_module(pattern: Any, module: str, default: Any) -> Any:

@@ -108,6 +108,12 @@ def _lora(gathered: Gathered, elsewhere: Elsewhere, hears: bool) -> _Files:
         raise CheckpointError(gathered.folder, "holds no adapter", remedy)
     adapter = open_adapter(gathered.folder)
     kept = read_json(gathered.folder / ADAPTER_CONFIG)
+    if kept.get("use_dora"):
+        raise CheckpointError(
+            gathered.folder,
+            "is a DoRA adapter, and the released layout has LoRA's alone",
+            "Convert with --layout full: it is merged then",
+        )
     base = str(elsewhere.language_model or adapter.base)
     if elsewhere.language_model is not None:
         _check_same(replace(gathered, changes={}), "language_model", base)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +17,7 @@ from videollama2.cli.progress import Progress
 if TYPE_CHECKING:
     from videollama2.training.check import CheckOptions, Entry, Findings
     from videollama2.training.lengths import Lengths
-    from videollama2.training.recipe import DataFile
+    from videollama2.training.recipe import DataFile, DataSection
     from videollama2.training.records import Record
 
 EXAMPLES = """
@@ -92,9 +93,10 @@ def check(
     """
     with exit_codes():
         settle_output()
+        from videollama2.media.limits import DEFAULT_LIMITS
         from videollama2.training.check import CheckOptions
 
-        lists = _lists(files or [], recipe, folder, sound)
+        data = _data(files or [], recipe, folder, sound)
         lengths = None
         if model is not None:
             from videollama2.training.lengths import Lengths
@@ -106,35 +108,35 @@ def check(
             workers=workers or os.cpu_count() or 1,
             timeout_s=timeout,
             refuse=frozenset(refuse or ()),
+            limits=replace(DEFAULT_LIMITS, allow_private_hosts=data.allow_private_hosts),
         )
-        findings = _check(lists, options, out, lengths)
+        findings = _check(data, options, out, lengths)
         _say(findings, lengths)
         bad = len(findings.bad())
         if write_good is not None:
-            _write_good(findings, lists, write_good)
+            _write_good(findings, data.files, write_good)
         if bad:
             fail(f"{bad:,} of {len(findings.entries):,} records cannot be used", CANNOT)
 
 
-def _lists(
-    files: list[str], recipe: str | None, folder: Path, sound: bool | None
-) -> tuple[DataFile, ...]:
-    from videollama2.training.recipe import DataFile
+def _data(files: list[str], recipe: str | None, folder: Path, sound: bool | None) -> DataSection:
+    from videollama2.training.recipe import DataFile, DataSection
 
     if recipe is not None:
         from videollama2.training.recipe_file import load_recipe
 
-        found = load_recipe(recipe, files).data.files
-        if not found:
+        found = load_recipe(recipe, files).data
+        if not found.files:
             raise ValueError(f"{recipe} has no data.files: say data.files=records.json")
         return found
     if not files:
         raise ValueError("say which lists of records: videollama2 data check records.json")
-    return tuple(DataFile(path=file, folder=str(folder), sound=sound) for file in files)
+    lists = (DataFile(path=file, folder=str(folder), sound=sound) for file in files)
+    return DataSection(files=tuple(lists))
 
 
 def _check(
-    lists: tuple[DataFile, ...], options: CheckOptions, out: Path | None, lengths: Lengths | None
+    data: DataSection, options: CheckOptions, out: Path | None, lengths: Lengths | None
 ) -> Findings:
     from videollama2.training.check import check_lists
     from videollama2.training.data import expected_records, iterate_list
@@ -144,14 +146,14 @@ def _check(
             lengths.note(entry, record)
 
     def reader(file: DataFile) -> Callable[[], Any]:
-        return lambda: iterate_list(file)
+        return lambda: iterate_list(file, data)
 
     with Progress("media") as progress:
         return check_lists(
-            [reader(file) for file in lists],
+            [reader(file) for file in data.files],
             options,
             report=out,
-            expected=sum(expected_records(file) for file in lists),
+            expected=sum(expected_records(file) for file in data.files),
             progress=progress,
             on_record=on_record,
         )

@@ -17,7 +17,7 @@ from videollama2.model.encoded import Features, media_output, stack_if_equal, wa
 from videollama2.model.hearing import AudioTower
 from videollama2.model.pretrained import VideoLlama2PreTrainedModel, can_return_tuple
 from videollama2.model.tensors import integers, unflatten
-from videollama2.model.tokens import num_audio_tokens
+from videollama2.model.tokens import mlp_depth, num_audio_tokens
 from videollama2.model.vision import build_vision_tower, run_tower, select_patches
 
 # What is given of media: raw, as tokens, or as encoders left it before the connector.
@@ -41,6 +41,12 @@ class VideoLlama2Encoders(VideoLlama2PreTrainedModel):
     def __init__(self, config: VideoLlama2Config) -> None:
         super().__init__(config)  # pyright: ignore[reportUnknownMemberType]
         connector = config.connector_config
+        if config.vision_feature_select != "patch" and mlp_depth(connector.connector_type) is None:
+            raise ValueError(
+                f"vision_feature_select is {config.vision_feature_select!r}, and "
+                f"{connector.connector_type} takes a grid of patches without a class token: "
+                "say patch, or take another connector (mlp2x_gelu)"
+            )
         downsample = connector.downsample
         self.vision_tower = build_vision_tower(config.vision_config, config.vision_feature_layer)
         self.connector = build_connector(

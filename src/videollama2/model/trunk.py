@@ -5,6 +5,7 @@ batch, in the order of their runs in `input_ids`), T frames, F filter bank frame
 """
 
 from collections.abc import Sequence
+from inspect import signature
 from typing import Any, Unpack, cast
 
 import torch
@@ -22,6 +23,22 @@ MEDIA_KINDS = ("video", "image", "audio")
 _MASKED = frozenset({"eager", "sdpa", "flex_attention"})  # transformers masks these by positions
 
 
+def _check_attends(language_model: nn.Module) -> None:
+    """Whether a language model can be written with: it takes embeddings, and keeps keys and values.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    taken = signature(language_model.forward).parameters
+    lacking = [name for name in ("inputs_embeds", "past_key_values") if name not in taken]
+    if lacking:
+        kind: Any = cast("Any", language_model).config.model_type
+        raise ValueError(
+            f"{kind} takes no {' and no '.join(lacking)}: a language model that keeps a state of "
+            "its own instead of keys and values is not supported; take one with attention"
+        )
+
+
 class VideoLlama2Model(VideoLlama2Encoders):
     """Everything but the output layer: encoders, connectors, fusion, the language model's trunk."""
 
@@ -29,6 +46,7 @@ class VideoLlama2Model(VideoLlama2Encoders):
         super().__init__(config)
         auto: Any = AutoModel  # it is untyped
         self.language_model: Any = auto.from_config(config.text_config)
+        _check_attends(self.language_model)
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:

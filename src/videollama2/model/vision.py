@@ -34,7 +34,11 @@ def build_vision_tower(vision_config: Any, feature_layer: int) -> nn.Module:
     """The encoder without the layers, norms and heads behind `hidden_states[feature_layer]`.
 
     It keeps `vision_config` itself, not a copy: what is set there later reaches its layers.
+
+    Raises:
+        ValueError: it has no such layer, or gives no feature for each patch.
     """
+    _check_plain(vision_config)
     auto: Any = AutoModel  # it is untyped
     with _cut(vision_config, num_read_layers(vision_config, feature_layer)):
         tower: nn.Module = auto.from_config(vision_config)
@@ -43,6 +47,24 @@ def build_vision_tower(vision_config: Any, feature_layer: int) -> nn.Module:
         if isinstance(getattr(trunk, name, None), nn.Module):
             setattr(trunk, name, _Unread())
     return tower
+
+
+def _check_plain(vision_config: Any) -> None:
+    """Whether an encoder keeps one feature for each patch, in every layer.
+
+    Raises:
+        ValueError: it does not.
+    """
+    merges = any(hasattr(vision_config, name) for name in ("depths", "depth", "hidden_sizes"))
+    lacks = [n for n in ("patch_size", "num_hidden_layers") if not hasattr(vision_config, n)]
+    if merges or lacks:
+        why = (
+            "merges patches from stage to stage" if merges else f"says no {' and no '.join(lacks)}"
+        )
+        raise ValueError(
+            f"{vision_config.model_type} {why}: the vision encoder has to give one feature for "
+            "each patch of a picture, as CLIP, SigLIP, DINOv2 and ViT do"
+        )
 
 
 @contextmanager

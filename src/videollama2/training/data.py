@@ -38,14 +38,17 @@ class Lists:
         return steps_for(recipe, self.mixture.epoch_length)
 
 
-def iterate_list(file: DataFile) -> Iterator[Record | RecordError]:
-    """Every record of one list in its order, an error in the place of each that is wrong."""
+def iterate_list(file: DataFile, data: DataSection | None = None) -> Iterator[Record | RecordError]:
+    """Every record of one list in its order, an error in the place of each that is wrong.
+
+    `data` says where shards from elsewhere are kept, and whence they may come.
+    """
     options = ReadOptions(Path(file.folder), file.sound)
     if not names_shards(file.path):
         yield from iterate_records(file.path, options)
         return
     try:
-        store = ShardStore(verify=True)
+        store = shard_store(data or DataSection(), verify=True)
         yield from ShardList(store.index(file.path), options, store).iterate()
     except RecordError as error:
         yield error
@@ -74,12 +77,17 @@ def open_list(file: DataFile, data: DataSection) -> Sequence[Record]:
     options = ReadOptions(Path(file.folder), file.sound)
     if not names_shards(file.path):
         return read_records(file.path, options)
-    cache = default_cache() if data.shard_cache is None else Path(data.shard_cache)
-    store = ShardStore(cache, data.allow_private_hosts)
+    store = shard_store(data)
     try:
         return ShardList(store.index(file.path), options, store)
     except RecordError as error:
         raise RecordsError([error]) from error
+
+
+def shard_store(data: DataSection, *, verify: bool = False) -> ShardStore:
+    """Where a recipe's shards are read from."""
+    cache = default_cache() if data.shard_cache is None else Path(data.shard_cache)
+    return ShardStore(cache, data.allow_private_hosts, verify=verify)
 
 
 def mixture_of(recipe: Recipe, lists: Sequence[Sequence[Record]]) -> Mixture:

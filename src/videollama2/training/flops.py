@@ -66,7 +66,8 @@ _SHORTCUT = "s1.b1.downsample"
 class Sizes:
     """What is in a batch: tokens of each record, positions learned, media.
 
-    `clips` and `images` are (frames, height, width) in pixels; `sounds` filter bank frames.
+    `clips` and `images` are (frames, height, width) in pixels; `sounds` filter bank frames. Of
+    media whose encoders ran before, `encoded_clips` are frames and `encoded_sounds` tokens.
     """
 
     lengths: tuple[int, ...]
@@ -74,6 +75,9 @@ class Sizes:
     clips: tuple[tuple[int, int, int], ...] = ()
     images: tuple[tuple[int, int, int], ...] = ()
     sounds: tuple[int, ...] = ()
+    encoded_clips: tuple[int, ...] = ()
+    encoded_images: int = 0
+    encoded_sounds: tuple[int, ...] = ()
 
 
 def sizes_of(batch: Mapping[str, Any], lengths: tuple[int, ...]) -> Sizes:
@@ -86,6 +90,9 @@ def sizes_of(batch: Mapping[str, Any], lengths: tuple[int, ...]) -> Sizes:
         clips,
         images,
         tuple(len(sound) for sound in batch.get("input_features", ())),
+        tuple(len(clip) for clip in batch.get("encoded_videos", ())),
+        len(batch.get("encoded_images", ())),
+        tuple(len(sound) for sound in batch.get("encoded_sounds", ())),
     )
 
 
@@ -112,7 +119,7 @@ class StepFlops:
         if trunk.audio_tower is not None:
             ears += _costs(trunk.audio_tower, _audio_positions)
             heard = tower_trains = _trains(trunk.audio_tower)
-            ears += _costs(trunk.audio_projector, _always("audio"), heard)
+            ears += _costs(trunk.audio_projector, _always("projected"), heard)
             heard = heard or _trains(trunk.audio_projector)
         # An adapter or a trained layer of the language model gives gradients to what follows.
         given = seen or heard or _trains(trunk.connector)
@@ -149,6 +156,8 @@ class StepFlops:
         # An image is seen once and goes through the connector as `num_frames` frames.
         grids = [(config.num_frames, *grid[1:]) for grid in seen[: len(sizes.images)]]
         grids += seen[len(sizes.images) :]
+        before = [*sizes.encoded_clips, *[config.num_frames] * sizes.encoded_images]
+        grids += [(frames, *vision_grid(config)) for frames in before]
         after = [shape.output_grid(*grid) for grid in grids]
         patches = sum(map(prod, seen))
         tokens = sum(sizes.lengths)
@@ -162,6 +171,7 @@ class StepFlops:
             "after": sum(map(prod, after)),
             "frames after": sum(grid[0] for grid in after),
             "audio": heard,
+            "projected": heard + sum(sizes.encoded_sounds),
             "audio heads": heard * (0 if audio is None else int(audio.num_attention_heads)),
             "audio padded": heard + len(sizes.sounds),
             "tokens": tokens,
