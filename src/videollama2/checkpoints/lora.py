@@ -55,7 +55,8 @@ class LowRank:
         across = 0 if self.transposed else 1
         shape = (1, -1) if self.transposed else (-1, 1)
         lengths = self.lengths.read().float().view(shape)
-        return changed * (lengths / changed.norm(dim=across, keepdim=True))
+        own = changed.square().sum(across, keepdim=True).sqrt()
+        return changed * (lengths / own)
 
 
 @dataclass(frozen=True)
