@@ -50,7 +50,6 @@ class VideoLlama2ForConditionalGeneration(VideoLlama2PreTrainedModel, Generation
     _tied_weights_keys = {  # noqa: RUF012  (a plain dict is read)
         "lm_head.weight": "model.language_model.embed_tokens.weight"
     }
-    _keep_in_fp32_modules_strict = {"weight_scale"}  # noqa: RUF012  (of 8-bit weights)
     _tp_plan = {"lm_head": "colwise_gather_output"}  # noqa: RUF012
 
     def __init__(self, config: VideoLlama2Config) -> None:
@@ -61,6 +60,7 @@ class VideoLlama2ForConditionalGeneration(VideoLlama2PreTrainedModel, Generation
         self.lm_head = nn.Linear(text.hidden_size, text.vocab_size, bias=biased)
         if config.weight_only is not None:
             make_narrow(self, cast("NarrowKind", config.weight_only))
+            self._keep_in_fp32_modules_strict = {"weight_scale"}
         words, untyped = self.model.get_input_embeddings(), cast("Any", self)
         name = next(name for name, module in untyped.named_modules() if module is words)
         self._tied_weights_keys = {"lm_head.weight": f"{name}.weight"}  # families name it apart
