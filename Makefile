@@ -59,8 +59,8 @@ test-vllm: $(VLLM_STAMP)  ## our checkpoints in vLLM, in its own environment
 	$(VLLM_VENV)/bin/python -m pytest tests/engines --timeout 600
 
 check: $(STAMP)  ## ruff and pyright strict
-	$(BIN)/ruff check src tests examples scripts
-	$(BIN)/ruff format --check src tests examples scripts
+	$(BIN)/ruff check src tests examples scripts benchmarks
+	$(BIN)/ruff format --check src tests examples scripts benchmarks
 	$(BIN)/pyright
 
 starter: $(STAMP)  ## build the starter from nothing: pictures and notes, training (resumable), weights
@@ -85,8 +85,8 @@ bench-gpu: $(STAMP)  ## every benchmark at the released size, on the GPU (on a C
 	$(BIN)/python benchmarks/all.py $(BENCH)
 
 format: $(STAMP)  ## let ruff arrange and mend what it can
-	$(BIN)/ruff check --fix src tests examples scripts
-	$(BIN)/ruff format src tests examples scripts
+	$(BIN)/ruff check --fix src tests examples scripts benchmarks
+	$(BIN)/ruff format src tests examples scripts benchmarks
 
 clean:  ## remove what was built
 	rm -rf $(VENV) $(VLLM_VENV) .transformers-tests build dist .pytest_cache .ruff_cache

@@ -92,7 +92,7 @@ def read(job: tuple[str, str]) -> int:
 def available(name: str, path: str, pool: Any) -> bool:
     try:
         frames = pool.apply(read, ((name, path),))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  (of any library: it is named and left out)
         print(f"{name}: left out ({str(error).splitlines()[0]})")
         return False
     if frames != FRAMES:

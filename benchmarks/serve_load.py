@@ -54,7 +54,9 @@ def plain() -> None:
                     [{"role": "user", "content": content}],
                     tokenize=True, return_dict=True, add_generation_prompt=True,
                 )  # fmt: skip
-                ids = assistant.model.generate(**inputs, min_new_tokens=TOKENS, max_new_tokens=TOKENS, do_sample=False)
+                ids = assistant.model.generate(
+                    **inputs, min_new_tokens=TOKENS, max_new_tokens=TOKENS, do_sample=False
+                )
             answer = assistant.tokenizer.decode(ids[0][-TOKENS:]).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(answer)))
@@ -90,7 +92,7 @@ async def press(port: int, clients: int, seconds: float, body_of: Any, path: str
             times, data = [], b""
             while piece := await reader.read(65536):
                 data += piece
-                if b'"content":' in piece and b'"content": ""' not in piece or path == "/":
+                if (b'"content":' in piece and b'"content": ""' not in piece) or path == "/":
                     times.append(time.monotonic())
             writer.close()
             if b" 200 " not in data[:20] or (path != "/" and b"[DONE]" not in data):
@@ -117,7 +119,10 @@ async def press(port: int, clients: int, seconds: float, body_of: Any, path: str
 
 def percentiles(values: list[float]) -> dict[str, float]:
     ordered = sorted(values)
-    return {f"p{p}": round(ordered[min(len(ordered) * p // 100, len(ordered) - 1)], 3) for p in (50, 90, 99)}
+    return {
+        f"p{p}": round(ordered[min(len(ordered) * p // 100, len(ordered) - 1)], 3)
+        for p in (50, 90, 99)
+    }
 
 
 def of_ours(clips: list[bytes]) -> Any:
@@ -126,7 +131,9 @@ def of_ours(clips: list[bytes]) -> Any:
     schema = {"type": "array", "items": {"type": "integer"}, "minItems": 500}
     wanted = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
     return lambda choose: {
-        **question("video", choose.choice(clips), f"Name the thing, {choose.random():.3f}.", stream=True),
+        **question(
+            "video", choose.choice(clips), f"Name the thing, {choose.random():.3f}.", stream=True
+        ),
         "max_tokens": TOKENS,
         "response_format": wanted,  # a list of numbers: as many tokens as the other server writes
     }
@@ -161,8 +168,12 @@ def picture(rows: list[dict[str, Any]]) -> str:
         height = 230 * row["requests_per_s"] / most
         parts.append(f'<rect x="{x}" y="{280 - height:.1f}" width="48" height="{height:.1f}" fill="{"#2563eb" if ours else "#9ca3af"}"/>'
                      f'<text x="{x}" y="{274 - height:.1f}">{row["requests_per_s"]:.2f}</text>')  # fmt: skip
-    parts += [f'<text x="{60 + 150 * place}" y="300">{count}</text>' for place, count in enumerate(counts)]
-    parts.append('<text x="420" y="24" fill="#2563eb">server</text><text x="490" y="24" fill="#6b7280">plain generate</text></svg>\n')
+    parts += [
+        f'<text x="{60 + 150 * place}" y="300">{count}</text>' for place, count in enumerate(counts)
+    ]
+    parts.append(
+        '<text x="420" y="24" fill="#2563eb">server</text><text x="490" y="24" fill="#6b7280">plain generate</text></svg>\n'
+    )
     return "".join(parts)
 
 
@@ -186,24 +197,52 @@ def main() -> None:
     try:
         port = int((baseline.stdout or sys.stdin).readline())
         with serving("--max-requests", "512") as server:
-            theirs = lambda choose: {"clip": choose.randrange(len(clips)), "text": "Name the thing."}  # noqa: E731
+            theirs = lambda choose: {
+                "clip": choose.randrange(len(clips)),
+                "text": "Name the thing.",
+            }  # noqa: E731
             mine = of_ours(clips)
-            for path, where, body in (("/v1/chat/completions", server.port, mine), ("/", port, theirs)):
+            for path, where, body in (
+                ("/v1/chat/completions", server.port, mine),
+                ("/", port, theirs),
+            ):
                 asyncio.run(press(where, 2, 3, body, path))  # warm
             for clients in arguments.clients:
                 pair = [
-                    {"server": "ours", **asyncio.run(press(server.port, clients, arguments.seconds, mine, "/v1/chat/completions"))},
-                    {"server": "plain generate", **asyncio.run(press(port, clients, arguments.seconds, theirs, "/"))},
+                    {
+                        "server": "ours",
+                        **asyncio.run(
+                            press(
+                                server.port,
+                                clients,
+                                arguments.seconds,
+                                mine,
+                                "/v1/chat/completions",
+                            )
+                        ),
+                    },
+                    {
+                        "server": "plain generate",
+                        **asyncio.run(press(port, clients, arguments.seconds, theirs, "/")),
+                    },
                 ]
                 pair[0]["ratio"] = round(pair[0]["requests_per_s"] / pair[1]["requests_per_s"], 2)
                 rows += pair
                 print(json.dumps(pair), flush=True)
     finally:
         baseline.kill()
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT, check=False).stdout.strip()
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    ).stdout.strip()
     where = f"{os.cpu_count()} cores, {platform.machine()}, shared with other work, load {os.getloadavg()[0]:.0f}; {commit}, {time.strftime('%Y-%m-%d')}"
     arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "serve_load.json").write_text(json.dumps({"where": where, "rows": rows}, indent=1))
+    (arguments.out / "serve_load.json").write_text(
+        json.dumps({"where": where, "rows": rows}, indent=1)
+    )
     (arguments.out / "serve_load.md").write_text(table(rows, where, arguments.seconds))
     (arguments.out / "serve_load.svg").write_text(picture(rows))
 
