@@ -197,10 +197,10 @@ def main() -> None:
     try:
         port = int((baseline.stdout or sys.stdin).readline())
         with serving("--max-requests", "512") as server:
-            theirs = lambda choose: {
-                "clip": choose.randrange(len(clips)),
-                "text": "Name the thing.",
-            }  # noqa: E731
+
+            def theirs(choose):
+                return {"clip": choose.randrange(len(clips)), "text": "Name the thing."}
+
             mine = of_ours(clips)
             for path, where, body in (
                 ("/v1/chat/completions", server.port, mine),
