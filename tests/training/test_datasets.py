@@ -439,6 +439,8 @@ def test_list_is_one_line_each() -> None:
     assert {len(row) for row in rows} == {8}
     assert all(row[-1] in ("verified", "unverified") for row in rows)
     assert "2,800,000" in done.stdout
+    looked_up = {one.name for one in data_sets().values() if one.licence_verified}
+    assert {row[0] for row in rows if not row[5].endswith("(unverified)")} == looked_up
 
 
 def test_nothing_heavy_is_imported(tmp_path: Path) -> None:

@@ -287,6 +287,27 @@ def test_from_a_server(
     assert again[0].id == there[0].id
 
 
+def test_a_check_reads_as_its_recipe_says(
+    served: tuple[str, list[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recipe says which hosts may be asked, and where shards are kept."""
+    monkeypatch.setattr("videollama2.training.shard_store._PAUSE_S", 0.0)
+    address, asked, _ = served
+    cache = tmp_path / "kept"
+    given = [
+        "data", "check", "--recipe", "video_finetune", "--headers", "--workers", "1",
+        f"data.files={address}/shards.json", f"data.shard_cache={cache}",
+    ]  # fmt: skip
+    refused = CliRunner().invoke(app, given)
+    assert refused.exit_code != 0
+    assert "private or local network" in refused.output
+    assert asked == []
+    done = CliRunner().invoke(app, [*given, "data.allow_private_hosts=true"])
+    assert done.exit_code == 0, done.output
+    assert sorted(asked) == [*(f"/shard-00000{n}.tar" for n in range(3)), "/shards.json"]
+    assert list(cache.rglob("*.tar"))
+
+
 def test_from_a_store(shards: Path, tmp_path: Path) -> None:
     """Through fsspec, here its memory; the cache keeps the last few."""
     import fsspec

@@ -165,7 +165,7 @@ def _described(data_set: DataSet) -> tuple[str, ...]:
         data_set.kind,
         ",".join(task.name for task in data_set.tasks),
         "; ".join(filter(None, (size, data_set.paper_note))) or "not said",
-        data_set.licence,
+        data_set.licence if data_set.licence_verified else f"{data_set.licence} (unverified)",
         data_set.source,
         "verified" if data_set.verified else "unverified",
     )

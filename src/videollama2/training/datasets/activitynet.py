@@ -72,6 +72,7 @@ ACTIVITYNET = DataSet(
     kind="video",
     source="https://github.com/MILVLG/activitynet-qa",
     licence="QA: MIT; Captions: not stated; the videos are YouTube's uploaders'",
+    licence_verified=True,
     stage="fine-tuning",
     paper_note="its own count is not given",
     tasks=(

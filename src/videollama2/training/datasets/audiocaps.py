@@ -37,6 +37,7 @@ AUDIOCAPS = DataSet(
     kind="audio",
     source="https://github.com/cdjkim/audiocaps",
     licence="academic purposes only; the sounds are YouTube's uploaders'",
+    licence_verified=True,
     stage="audio",
     paper_note="one of those behind 698K of audio tuning",
     tasks=(Task("caption", ("dataset/train.csv",), _FIELDS, SOUND_CAPTION, _read),),

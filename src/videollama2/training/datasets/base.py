@@ -53,6 +53,7 @@ class DataSet:
         kind: what its records show ("video", "image", "audio", or several).
         source: where it is published.
         licence: the terms its publisher states.
+        licence_verified: its publisher's own words on them were looked up.
         stage: where the paper uses it.
         paper_size: how many records the paper took, where it says so.
         paper_note: what is known besides.
@@ -71,6 +72,7 @@ class DataSet:
     paper_size: int | None = None
     paper_note: str = ""
     verified: bool = True
+    licence_verified: bool = False
 
     def task(self, name: str | None = None) -> Task:
         """The task of this name, or the first.

@@ -58,6 +58,7 @@ MUSIC_AVQA = DataSet(
     kind="video",
     source="https://github.com/GeWu-Lab/MUSIC-AVQA",
     licence="GPL 3.0 as the repository states; the videos are YouTube's uploaders'",
+    licence_verified=True,
     stage="audio-visual",
     paper_note="one of those behind 836K of audio-visual tuning",
     tasks=(

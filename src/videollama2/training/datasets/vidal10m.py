@@ -40,6 +40,7 @@ VIDAL_10M = DataSet(
     kind="video",
     source="https://github.com/PKU-YuanGroup/LanguageBind",
     licence="CC BY-NC 4.0; the videos are YouTube's uploaders'",
+    licence_verified=True,
     stage="pre-training",
     paper_size=2_800_000,
     tasks=(Task("caption", ("vidal10m.json",), ("folder", "polish_mplug"), VIDEO_CAPTION, _read),),

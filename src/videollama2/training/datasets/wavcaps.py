@@ -58,6 +58,7 @@ WAVCAPS = DataSet(
     kind="audio",
     source="https://huggingface.co/datasets/cvssp/WavCaps",
     licence="academic use only (the hub card says CC BY 4.0); the sounds as their sources say",
+    licence_verified=True,
     stage="audio",
     paper_size=400_000,
     paper_note="audio pre-training",
