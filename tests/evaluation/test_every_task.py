@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from miniatures import Miniature, miniatures
-from stubs import evaluate, letter
+from stubs import evaluate, judge_by_equality, letter
 
 from videollama2.evaluation.errors import AnnotationError
 from videollama2.evaluation.registry import all_tasks, find
+from videollama2.evaluation.replies import Reply
 from videollama2.evaluation.run import Choice, read_questions
+from videollama2.evaluation.samples import score_all
+from videollama2.evaluation.summary import summarise
 from videollama2.evaluation.task import Question, Task
 
 NAMES = sorted(all_tasks())
@@ -87,6 +90,40 @@ def test_guessing_is_at_chance(name: str, tmp_path: Path) -> None:
             chances.append(1 / len(question.options))
     error = np.sqrt(np.mean(chances) * (1 - np.mean(chances)) / len(hits))
     assert abs(np.mean(hits) - np.mean(chances)) < 4 * error
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in NAMES if miniatures()[name].oracle is not letter]
+)
+def test_saying_anything_is_at_chance(name: str, tmp_path: Path) -> None:
+    """Right answers of questions drawn at random, to many copies of the miniature's questions."""
+    task, mini = both(name)
+    read = read_questions(task, whole(task, mini, tmp_path), Choice(mini.split))
+    random = np.random.default_rng(0)
+    questions: list[Question] = []
+    replies: dict[str, Reply] = {}
+    for copy in range(200):
+        for question in read:
+            one = replace(question, id=f"{question.id} {copy}", cluster="")
+            said = read[random.integers(len(read))].references[0]
+            replies[one.id] = Reply(one.id, one.prompts, (said,) * len(one.prompts))
+            questions.append(one)
+    samples = score_all(task, questions, replies, judge_by_equality(task, questions, replies))
+    metric = task.metrics[0]
+    found = summarise(task, questions, samples).figure(metric.name, "strict").interval
+    assert found is not None
+    held = [
+        question
+        for question in read
+        if any(metric.name in one.metrics and one.holds_for(question) for one in task.judgements)
+        or metric.name in task.score(question, question.references[:1]).strict.scores
+    ]
+    right = [{text.upper() for text in question.references} for question in held]
+    hits = [said.references[0].upper() in texts for texts in right for said in read]
+    chance = (100 if metric.scale == "percent" else 5) * np.mean(hits)
+    assert 0 < chance < 0.8 * (100 if metric.scale == "percent" else 5)
+    room = (found.high - found.low) / 2  # four standard errors instead of two
+    assert found.low - room < chance < found.high + room
 
 
 @pytest.mark.parametrize("name", NAMES)
