@@ -10,7 +10,7 @@ VLLM_STAMP := $(VLLM_VENV)/.installed
 # Large blocks stay with the process: handing them back and forth costs a quarter of a CPU's time.
 STARTER_MEMORY := MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_MMAP_THRESHOLD_=100000000000
 
-.PHONY: help install demo test test-mixins test-vllm venv-vllm test-faults test-faults-short check format starter starter-report starter-clips docs bench bench-gpu clean
+.PHONY: help install demo test test-mixins test-vllm venv-vllm test-faults test-faults-short test-browser check format starter starter-report starter-clips docs bench bench-gpu clean
 .DEFAULT_GOAL := help
 
 help:  ## list what can be made
@@ -57,6 +57,17 @@ venv-vllm: $(VLLM_STAMP)  ## make the environment of vLLM for the CPU, in .venv-
 
 test-vllm: $(VLLM_STAMP)  ## our checkpoints in vLLM, in its own environment
 	$(VLLM_VENV)/bin/python -m pytest tests/engines --timeout 600
+
+CHROMIUM ?= chromium
+
+test-browser: $(STAMP)  ## the page in headless Chromium, which is installed where it is missing
+	@command -v $(CHROMIUM) >/dev/null || { \
+		test "$$(id -u)" = 0 && apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null; \
+	} || { echo "Chromium is missing: sudo apt-get install chromium, or CHROMIUM=PATH" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt -r requirements-page.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt playwright
+	$(BIN)/python -m pytest tests/browser --chromium "$$(command -v $(CHROMIUM))"
 
 check: $(STAMP)  ## ruff and pyright strict
 	$(BIN)/ruff check src tests examples scripts benchmarks

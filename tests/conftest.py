@@ -33,6 +33,7 @@ else:
 OWN_RECORDING = Path(__file__).parent / "recorded"
 MIXINS = Path(__file__).parent / "mixins"
 WITH_VLLM = Path(__file__).parent / "engines" / "vllm"
+BROWSER = Path(__file__).parent / "browser"
 _UNPACKED = pytest.StashKey[Path]()
 _TEMPORARY = pytest.StashKey[Path]()
 
@@ -51,6 +52,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         help="folder of the clips that the recording was made of; without it they are left out",
     )
+    parser.getgroup("the page").addoption(
+        "--chromium",
+        metavar="FILE",
+        default=None,
+        help="a Chromium; without it tests/browser is not collected",
+    )
     parser.getgroup("transformers' own tests").addoption(
         "--transformers-tests",
         metavar="DIR",
@@ -61,11 +68,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """What `make test` has not: tests that are not ours, and vLLM, which pins other versions.
+    """What `make test` has not: tests that need more than it installs, or other versions.
 
-    `make test-mixins` and `make test-vllm` have them.
+    `make test-mixins`, `make test-browser` and `make test-vllm` have them.
     """
-    if collection_path == MIXINS and config.getoption("--transformers-tests") is None:
+    needed = {MIXINS: "--transformers-tests", BROWSER: "--chromium"}
+    option = needed.get(collection_path)
+    if option is not None and config.getoption(option) is None:
         return True
     if collection_path == WITH_VLLM and find_spec("vllm") is None:
         return True

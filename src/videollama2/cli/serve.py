@@ -50,6 +50,9 @@ def serve(
     served_model_name: Annotated[
         str | None, typer.Option(help="What clients call the model.", show_default=False)
     ] = None,
+    page: Annotated[
+        bool, typer.Option("--page/--no-page", help="A page for people at /; it needs [page].")
+    ] = True,
     device: options.Device = None,
     dtype: options.DtypeOption = None,
     quantize: options.QuantizeOption = None,
@@ -155,6 +158,7 @@ def serve(
             deadline_s=deadline,
             cache_bytes=cache_mib * MIB,
             cache_per_key=cache_per_key,
+            page=page,
             media=replace(rules, max_items=max_media, limits=limits),
         )
         if engine is options.Engine.vllm:
@@ -169,7 +173,12 @@ def serve(
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
         note(f"loading {model}")
-        run(service, bound, lambda: note(f"serving {settings.model_name} at {address}/v1"))
+        run(
+            service,
+            bound,
+            lambda: note(f"serving {settings.model_name} at {address}/v1"),
+            lambda: note(f"the page for people is at {address}/"),
+        )
 
 
 def _vllm_service(

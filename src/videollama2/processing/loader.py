@@ -109,6 +109,7 @@ class MediaLoader:
             len(clip.frames),
             sound_s,
             (*clip.notes, *notes, *sound_notes),
+            clip.timestamps_s,
         )
         pixels = to_pixels(frames, self.video_settings, self.device)
         return LoadedMedia("video", pixels, features, report)

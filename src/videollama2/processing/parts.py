@@ -59,6 +59,7 @@ class MediaReport:
 
     `duration_s` is that of the medium; `frames` how many were taken from it; `sound_s` how many
     seconds of its sound reach the model; `notes` say what is unusual, in whole sentences.
+    `timestamps_s` are the frames' seconds from the clip's first frame, where it has a clock.
     """
 
     path: str
@@ -67,6 +68,7 @@ class MediaReport:
     frames: int
     sound_s: float
     notes: tuple[str, ...] = ()
+    timestamps_s: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,20 +1,21 @@
-"""The routes. A page for people would be one more router beside them."""
+"""The routes, and the page beside them."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, FastAPI, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException
 
 from videollama2.serving.completions import Completion
 from videollama2.serving.errors import ApiError
 from videollama2.serving.gate import Application, Gate, key_of
 from videollama2.serving.metrics import CONTENT_TYPE
+from videollama2.serving.page.mount import HINT, Page, is_installed
 from videollama2.serving.protocol import ChatCompletionRequest, TagsRequest, parse
 from videollama2.serving.service import Service
 from videollama2.serving.tags import tags
@@ -24,12 +25,14 @@ Result = TypeVar("Result")
 
 def create_app(service: Service) -> Application:
     """The whole server as an ASGI application; its lifespan starts and stops the service."""
+    page = Page(service) if service.settings.page and is_installed() else None
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         service.start()
         try:
-            yield
+            async with page.lifespan() if page is not None else nullcontext():
+                yield
         finally:
             service.stop()
 
@@ -37,9 +40,15 @@ def create_app(service: Service) -> Application:
         title="VideoLLaMA 2", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None
     )
     app.include_router(_routes(service))
+    if service.settings.page and page is None:
+        app.get("/")(_hint)
     app.add_exception_handler(ApiError, _refused)
     app.add_exception_handler(HTTPException, _not_found)
-    return Gate(app, service)
+    return Gate(app, service, None if page is None else page.door)
+
+
+async def _hint() -> Response:
+    return PlainTextResponse(HINT)
 
 
 def _routes(service: Service) -> APIRouter:

@@ -91,7 +91,7 @@ class Completion:
         logprobs: list[list[TokenLogprobs]] = [[] for _ in texts]
         reasons = [""] * len(texts)
         tokens = 0
-        async for piece in self._pieces():
+        async for piece in self.pieces():
             texts[piece.choice] += piece.text
             logprobs[piece.choice] += piece.logprobs
             if piece.finish_reason is not None:
@@ -121,7 +121,7 @@ class Completion:
             for index in range(self._request.n):
                 media = reports(started.media) if index == 0 else None
                 yield self._chunk(index, {"role": "assistant", "content": ""}, media=media)
-            async for piece in self._pieces():
+            async for piece in self.pieces():
                 delta = {"content": piece.text} if piece.text else {}
                 yield self._chunk(piece.choice, delta, piece.logprobs, piece.finish_reason)
                 tokens += piece.tokens if piece.finish_reason is not None else 0
@@ -134,7 +134,7 @@ class Completion:
             self.cancel()
         yield b"data: [DONE]\n\n"
 
-    async def _pieces(self) -> AsyncIterator[Wrote]:
+    async def pieces(self) -> AsyncIterator[Wrote]:
         """Until every choice has ended.
 
         Raises:

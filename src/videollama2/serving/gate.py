@@ -9,7 +9,7 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, Protocol
 
 from videollama2.serving.admission import Ticket
 from videollama2.serving.errors import ApiError, internal
@@ -28,15 +28,34 @@ ROUTES = frozenset(
 )
 
 
+class Entrance(Protocol):
+    """The way to the page: an application for the paths that it leads to."""
+
+    def leads_to(self, path: str) -> bool:
+        """Whether this path is the page's."""
+        ...
+
+    def lets_in(self, scope: Scope) -> bool:
+        """Whether this request may come in without the key."""
+        ...
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request of the page's."""
+        ...
+
+
 class Gate:
     """Checks the key (in constant time), takes a place, reads the body within its limits.
 
     Every answer gets an `X-Request-Id` of ours, and one line in the log: no query, no media.
     """
 
-    def __init__(self, app: Application, service: Service) -> None:
+    def __init__(
+        self, app: Application, service: Service, entrance: Entrance | None = None
+    ) -> None:
         self._app = app
         self._service = service
+        self._entrance = entrance
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection's request."""
@@ -49,12 +68,12 @@ class Gate:
         began = time.monotonic()
         ticket: Ticket | None = None
         try:
-            self._authenticate(scope)
+            entrance = self._way(scope)
             if scope["method"] not in ("GET", "HEAD"):
                 ticket = self._service.admission.enter()
                 body = await self._body(scope, receive, ticket)
-                receive = _replay(body, receive)
-            await self._app(scope, receive, answer.send)
+                receive = replay(body, receive)
+            await (entrance or self._app)(scope, receive, answer.send)
         except ApiError as error:
             await answer.refuse(error)
         except asyncio.CancelledError:
@@ -69,16 +88,30 @@ class Gate:
                 ticket.release()
             self._note(scope, answer, time.monotonic() - began)
 
+    def _way(self, scope: Scope) -> Entrance | None:
+        """The page's entrance where a request is for the page, else None.
+
+        Raises:
+            ApiError: 401.
+        """
+        entrance = self._entrance
+        if scope["path"] in ROUTES or entrance is None or not entrance.leads_to(scope["path"]):
+            self._authenticate(scope)
+            return None
+        if not entrance.lets_in(scope):
+            self._authenticate(scope)
+        return entrance
+
     def _authenticate(self, scope: Scope) -> None:
         key = self._service.settings.api_key
-        if key is None or scope["path"] in OPEN_PATHS:
+        if key is None or scope["path"] in OPEN_PATHS or scope["path"] == "/":
             return
         given = f"Bearer {key_of(scope)}".encode(errors="replace")
         if not hmac.compare_digest(given, f"Bearer {key}".encode()):
             raise ApiError(401, "the API key is missing or wrong", code="invalid_api_key")
 
     async def _body(self, scope: Scope, receive: Receive, ticket: Ticket) -> bytes:
-        promised = _header(scope, b"content-length")
+        promised = header_of(scope, b"content-length")
         if promised.isdigit() and int(promised) > self._service.settings.max_body_bytes:
             ticket.hold(int(promised))
         limit_s = self._service.settings.body_timeout_s
@@ -100,9 +133,11 @@ class Gate:
             ) from None
 
     def _note(self, scope: Scope, answer: _Answer, seconds: float) -> None:
-        route = scope["path"] if scope["path"] in ROUTES else "other"
+        route = self._route(scope["path"])
         metrics = self._service.metrics
         metrics.requests.labels(route, str(answer.status)).inc()
+        if route == "page" and answer.status < 400:
+            return  # dozens for one visit; its questions are noted on their own
         metrics.request_seconds.observe(seconds)
         if route not in OPEN_PATHS:
             milliseconds = 1000 * seconds
@@ -110,6 +145,12 @@ class Gate:
                 "%s %s %d %.0f ms %s",
                 scope["method"][:8], route, answer.status, milliseconds, answer.request_id,
             )  # fmt: skip
+
+
+    def _route(self, path: str) -> str:
+        if path in ROUTES:
+            return path
+        return "page" if self._entrance is not None and self._entrance.leads_to(path) else "other"
 
 
 class _Answer:
@@ -149,16 +190,17 @@ class _Answer:
 
 def key_of(scope: Scope) -> str:
     """The API key that came with a request, "" where none did."""
-    kind, _, key = _header(scope, b"authorization").partition(" ")
+    kind, _, key = header_of(scope, b"authorization").partition(" ")
     return key.strip() if kind.lower() == "bearer" else ""
 
 
-def _header(scope: Scope, name: bytes) -> str:
+def header_of(scope: Scope, name: bytes) -> str:
+    """A request's header, "" where it has none of this name (in lower case)."""
     return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """The body as one message, then whatever the connection says."""
+def replay(body: bytes, receive: Receive) -> Receive:
+    """A body as one message, then whatever the connection says."""
     waiting = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replayed() -> MutableMapping[str, Any]:

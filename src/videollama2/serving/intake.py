@@ -85,6 +85,19 @@ class Intake:
         """
         return [await self._take_one(place, part, caller) for place, part in parts]
 
+    async def look(self, place: str, part: MediaPart) -> LoadedMedia:
+        """A medium as the encoders get it, to be shown.
+
+        Raises:
+            ApiError: as `take_in`.
+        """
+        check_source(part, place, self._settings.media)
+        source = await self._open(place, part)
+        found = await self._read(place, ReadTask(_input(part, source, self._settings)))
+        if not isinstance(found, LoadedMedia):
+            raise TypeError("a medium was asked for and something else was read")
+        return found
+
     async def windows(self, place: str, part: MediaPart, window_s: float) -> SoundWindows:
         """The sound of a part in windows.
 

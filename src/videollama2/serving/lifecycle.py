@@ -78,10 +78,12 @@ class Server(uvicorn.Server):
     """Stops in two steps: from the first signal on nothing new is begun, and what is under way
     has `drain_s` to end; a second signal ends it at once.
 
-    `said` is called once, when requests are answered.
+    `said` is called once, when requests are answered, `said_page` once the page is open.
     """
 
-    def __init__(self, service: Service, said: Callable[[], None]) -> None:
+    def __init__(
+        self, service: Service, said: Callable[[], None], said_page: Callable[[], None]
+    ) -> None:
         config = uvicorn.Config(
             create_app(service),
             http=PatientProtocol,
@@ -97,7 +99,7 @@ class Server(uvicorn.Server):
         )
         super().__init__(config)
         self._service = service
-        self._said: Callable[[], None] | None = said
+        self._to_say = [(lambda: service.is_ready, said), (lambda: service.page_is_open, said_page)]
         self._drain_until: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -114,22 +116,26 @@ class Server(uvicorn.Server):
         service = self._service
         if service.worker.failure is not None:
             return True
-        if self._said is not None and service.is_ready:
-            said, self._said = self._said, None
-            said()
+        while self._to_say and self._to_say[0][0]():
+            self._to_say.pop(0)[1]()
         if self._drain_until is not None:
             late = time.monotonic() >= self._drain_until
             self.should_exit = self.should_exit or late or service.admission.under_way == 0
         return await super().on_tick(counter)
 
 
-def run(service: Service, bound: socket.socket, said: Callable[[], None]) -> None:
-    """Serve until a signal ends it.
+def run(
+    service: Service,
+    bound: socket.socket,
+    said: Callable[[], None],
+    said_page: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve until a signal ends it; `said` and `said_page` as `Server` has them.
 
     Raises:
         Exception: whatever kept the model from being loaded.
     """
-    server = Server(service, said)
+    server = Server(service, said, said_page)
     _allow_files()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

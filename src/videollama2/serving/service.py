@@ -32,6 +32,7 @@ class Service:
         self.cache = MediaCache(settings.cache_bytes)
         self.started = int(time.time())
         self.assistant: Any = None
+        self.page_is_open = False
         self.worker: Worker = worker(load, settings, self.cache, self.metrics, self._loaded)
         self._intake: Intake | None = None
         self._readers: Readers | None = None

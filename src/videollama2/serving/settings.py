@@ -71,6 +71,8 @@ class ServerSettings:
     `reader_memory_bytes`; what was read and is not encoded yet takes at most `max_read_bytes`, and
     requests wait for their turn. Encoded clips are kept in `cache_bytes`, apart for each key if
     `cache_per_key`; keys and values of prompts and answers in `prefix_bytes`, not at all then.
+    `page` says whether there is one for people at `/`; what they upload to it holds at most
+    `max_upload_bytes` and is deleted after an hour.
     """
 
     model_name: str = "starter"
@@ -93,4 +95,6 @@ class ServerSettings:
     cache_bytes: int = 512 * MIB
     prefix_bytes: int = 1024 * MIB
     cache_per_key: bool = False
+    page: bool = False
+    max_upload_bytes: int = 2048 * MIB
     media: MediaRules = field(default_factory=MediaRules)

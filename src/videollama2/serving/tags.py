@@ -31,7 +31,7 @@ async def tags(service: Service, request: TagsRequest) -> dict[str, Any]:
         async with asyncio.timeout(limit_s):
             windows = await intake.windows("audio", request.audio, request.window_s)
             probabilities = [
-                await asyncio.wrap_future(service.worker.call(_tagger(features)))
+                await asyncio.wrap_future(service.worker.call(tagger(features)))
                 for features in windows.features
             ]
     except TimeoutError:
@@ -43,7 +43,7 @@ async def tags(service: Service, request: TagsRequest) -> dict[str, Any]:
         {
             "start": index * windows.window_s,
             "end": min((index + 1) * windows.window_s, windows.duration_s),
-            "tags": _likeliest(row, request.top_k, names),
+            "tags": likeliest(row, request.top_k, names),
         }
         for index, row in enumerate(probabilities)
     ]
@@ -55,7 +55,9 @@ async def tags(service: Service, request: TagsRequest) -> dict[str, Any]:
     }
 
 
-def _tagger(features: Tensor) -> Any:
+def tagger(features: Tensor) -> Any:
+    """Work for the model's thread: (frames, mel bins) -> (classes,) probabilities."""
+
     def work(model: Any) -> Tensor:
         with torch.inference_mode():
             item = features[None].to(model.device, model.dtype)
@@ -64,9 +66,10 @@ def _tagger(features: Tensor) -> Any:
     return work
 
 
-def _likeliest(row: Tensor, top: int, names: dict[int, str]) -> list[dict[str, Any]]:
-    likeliest: Any = row.topk(min(top, len(row)))
-    pairs = zip(likeliest.indices.tolist(), likeliest.values.tolist(), strict=True)
+def likeliest(row: Tensor, top: int, names: dict[int, str]) -> list[dict[str, Any]]:
+    """The `top` classes of (classes,) probabilities, the likeliest first."""
+    found: Any = row.topk(min(top, len(row)))
+    pairs = zip(found.indices.tolist(), found.values.tolist(), strict=True)
     return [
         {"index": place, "name": names.get(place), "probability": value} for place, value in pairs
     ]
