@@ -146,7 +146,6 @@ class Gate:
                 scope["method"][:8], route, answer.status, milliseconds, answer.request_id,
             )  # fmt: skip
 
-
     def _route(self, path: str) -> str:
         if path in ROUTES:
             return path

@@ -28,7 +28,7 @@ _EXAMPLES = (
 _UNASKED = "What do you see and hear?"
 _WELCOME = (
     "<div class='welcome'><h2>Show me a clip, and ask about it.</h2>"
-    "<p>Drop a video, a sound or a picture below, or record one. Or begin with an example.</p></div>"
+    "<p>Drop a video, sound or picture below, record one, or begin with an example.</p></div>"
 )
 
 
@@ -222,15 +222,15 @@ def _settings(gradio: Any) -> list[Any]:
             0, 64, 0, step=1, label="Frames per clip (0: as the model was trained)"
         )
         with gradio.Row():
-            start = gradio.Number(None, label="From (s)", minimum=0, min_width=100)
-            end = gradio.Number(None, label="To (s)", minimum=0, min_width=100)
+            start = gradio.Number(0, label="From (s)", minimum=0, min_width=100)
+            end = gradio.Number(0, label="To (s; 0: the end)", minimum=0, min_width=100)
         longest = gradio.Slider(
             1, 1024, 256, step=1, label="Longest answer (tokens)", elem_id="longest"
         )
         temperature = gradio.Slider(
             0, 2, 0, step=0.05, label="Temperature (0: always the likeliest word)"
         )
-        seed = gradio.Number(None, label="Seed", precision=0)
+        seed = gradio.Number(0, label="Seed (0: another every time)", precision=0)
     return [sound, frames, start, end, temperature, seed, longest]
 
 
@@ -239,10 +239,10 @@ def _wishes(values: tuple[Any, ...]) -> Wishes:
     return Wishes(
         sound=bool(sound),
         frames=int(frames or 0),
-        start=None if start is None else float(start),
-        end=None if end is None else float(end),
+        start=float(start) if start else None,
+        end=float(end) if end else None,
         temperature=float(temperature or 0.0),
-        seed=None if seed is None else int(seed),
+        seed=int(seed) if seed else None,
         longest=int(longest or 1),
     )
 

@@ -1,4 +1,4 @@
-"""Who has given the key: a random cookie stands for it, so that it is in no address and no script."""
+"""Who has given the key: a cookie stands for it, so that it is in no address and no script."""
 
 from __future__ import annotations
 

@@ -172,7 +172,10 @@ def _part(clip: Clip, wishes: Wishes) -> dict[str, Any]:
     except OSError as error:
         raise _gone() from error
     kind = f"{clip.kind}_url"
-    part: dict[str, Any] = {"type": kind, kind: {"url": f"data:{media_type(clip.path)};base64,{data}"}}
+    part: dict[str, Any] = {
+        "type": kind,
+        kind: {"url": f"data:{media_type(clip.path)};base64,{data}"},
+    }
     if clip.kind != "image":
         part |= {"start": wishes.start, "end": wishes.end}
     if clip.kind == "video":
