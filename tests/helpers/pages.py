@@ -13,6 +13,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 KEY = "sk-page"
+REFUSED = "⚠"
 HOSTILE = "<img src=x onerror=window.hurt=1>"
 
 
@@ -64,12 +65,21 @@ class Tab:
 
     def ask(self, question: str, *files: Path) -> str:
         """The whole answer."""
+        number = len([one for one in self.answers() if not one.startswith(REFUSED)])
+        self.send(question, *files)
+        return self.next_answer(number)
+
+    def refused(self, question: str, *files: Path) -> str:
+        """What is said instead of an answer."""
+        self.send(question, *files)
+        self.wait(f"#chat [data-testid=bot]:has-text('{REFUSED}')")
+        return self.answers()[-1]
+
+    def send(self, question: str, *files: Path) -> None:
         if files:
             self.attach(*files)
-        answers = self.answers()
         self.page.fill("#box textarea", question)
         self.page.click("#box [data-testid=submit-button]")
-        return self.next_answer(len(answers))
 
     def attach(self, *files: Path) -> None:
         before = len(self.page.query_selector_all("#box .thumbnail-item"))
@@ -84,9 +94,11 @@ class Tab:
         return [one.inner_text().strip() for one in found]
 
     def next_answer(self, number: int) -> str:
+        """The answer after `number` others, once it is whole; refusals are no answers."""
         self.page.wait_for_function(
-            "number => document.querySelectorAll('#chat [data-testid=bot]').length > number",
-            arg=number,
+            """([number, refused]) => [...document.querySelectorAll('#chat [data-testid=bot]')]
+            .filter(one => !one.innerText.trim().startsWith(refused)).length > number""",
+            arg=[number, REFUSED],
         )
         self.wait("#box [data-testid=submit-button]")
         return self.answers()[number]
