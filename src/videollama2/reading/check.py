@@ -37,7 +37,7 @@ def check(reply: LoadedMedia | SoundWindows, part: Part, loader: MediaLoader) ->
             raise ValueError(f"{frames} pictures of {reply.pixels.dtype}")
     if reply.features is not None:
         _check_sound(reply.features, loader)
-    if len(reply.report.notes) > 100:
+    if len(reply.report.notes) > 100 or len(reply.report.timestamps_s) > _MOST_FRAMES:
         raise ValueError("a report without an end")
 
 

@@ -128,7 +128,7 @@ def unpack(reply: bytes) -> LoadedMedia | SoundWindows:
         return SoundWindows(float(head["duration_s"]), float(head["window_s"]), windows)
     report = head["report"]
     report["notes"] = tuple(report["notes"])
-    report["timestamps_s"] = tuple(report["timestamps_s"])
+    report["timestamps_s"] = tuple(float(one) for one in report["timestamps_s"])
     pixels, features = tensors.get("pixels"), tensors.get("features")
     return LoadedMedia(head["kind"], pixels, features, MediaReport(**report))
 
