@@ -67,8 +67,9 @@ class Desk:
         self, value: Any, turns: tuple[Turn, ...], settings: tuple[Any, ...], session: str
     ) -> AsyncIterator[tuple[Any, Any, Any, Any]]:
         """What box, chat, panel and conversation become, again and again until the answer ends."""
-        text = str((value or {}).get("text") or "").strip()
-        files = [str(file) for file in (value or {}).get("files") or ()]
+        given: dict[str, Any] = value or {}
+        text = str(given.get("text") or "").strip()
+        files = [str(file) for file in given.get("files") or ()]
         update = self._gradio.update
         if not text and not files:
             yield update(), update(), update(), turns
@@ -76,6 +77,7 @@ class Desk:
         clips = tuple(Clip.of(self._file(file)) for file in files)
         asked = (*turns, Turn(text or _UNASKED, clips))
         busy = update(value=None, submit_btn=False, stop_btn=True)
+        answered = asked
         yield busy, self._messages(asked), update(), turns
         try:
             wishes = _wishes(settings)
@@ -278,10 +280,14 @@ def _behave(
     def attach(clip: str | None, value: Any) -> tuple[Any, ...]:
         if clip is None:
             return update(), update(), update()
-        given = value or {}
-        files = [*(given.get("files") or ()), clip]
+        given: dict[str, Any] = value or {}
+        files: list[Any] = [*(given.get("files") or ()), clip]
         filled = {"text": given.get("text") or "", "files": files}
         return filled, update(value=None), update(visible=False)
+
+    def begin() -> tuple[Any, ...]:
+        nobody: list[Any] = []
+        return update(value=None, submit_btn=True, stop_btn=False), nobody, panel([]), ()
 
     # gradio looks at annotations for what it passes on its own; at run time alone it is there.
     submit.__annotations__["request"] = gradio.Request
@@ -295,10 +301,7 @@ def _behave(
         lambda: update(submit_btn=True, stop_btn=False), None, [box], cancels=asking,
         queue=False, **private,
     )  # fmt: skip
-    anew.click(
-        lambda: (update(value=None, submit_btn=True, stop_btn=False), [], panel([]), ()),
-        None, outputs, cancels=asking, **private,
-    )  # fmt: skip
+    anew.click(begin, None, outputs, cancels=asking, **private)
     record.click(lambda: update(visible=True), None, [studio], **private)
     camera.change(attach, [camera, box], [box, camera, studio], **private)
 
