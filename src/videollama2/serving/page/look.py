@@ -13,6 +13,7 @@ from torch import Tensor
 
 from videollama2.assistant import sound_class_names
 from videollama2.processing.parts import LoadedMedia, MediaReport
+from videollama2.serving.errors import ApiError
 from videollama2.serving.protocol import ImagePart, MediaPart
 from videollama2.serving.service import Service
 from videollama2.serving.tags import likeliest, tagger
@@ -37,7 +38,8 @@ class Look:
     """A medium as the encoders got it.
 
     `pictures` (T, H, W, 3) uint8; `energies` (frames, mel bins), the log mel energies that were
-    heard; both may be empty. `windows` is empty where the model has no tag head.
+    heard; both may be empty. `windows` is empty where the model has no tag head, or
+    answers in vLLM.
     """
 
     report: MediaReport
@@ -78,7 +80,10 @@ async def _tags(service: Service, heard: Tensor) -> tuple[TagWindow, ...]:
         piece = heard[first : first + _WINDOW]
         if len(piece) < config.input_patch_size:
             break
-        row = await asyncio.wrap_future(service.worker.call(tagger(piece)))
+        try:
+            row = await asyncio.wrap_future(service.worker.call(tagger(piece)))
+        except ApiError:
+            return ()  # vLLM answers, which names no sounds; frames and spectrogram are shown
         found = tuple(
             (tag["name"] or f"class {tag['index']}", float(tag["probability"]))
             for tag in likeliest(row, _TAGS, names)

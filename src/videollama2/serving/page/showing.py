@@ -19,7 +19,9 @@ NOTHING_YET = (
     '<section class="look empty"><p>The frames that the model sees, the sound that it hears and '
     "the tags found in it appear here with the first answer.</p></section>"
 )
-_NO_TAGS = '<p class="note">This model has no tag head, so its sounds have no names here.</p>'
+_NO_TAGS = (
+    '<p class="note">Sounds have no names here: this model has no tag head, or runs in vLLM.</p>'
+)
 _WIDEST = 900
 _FAINTEST = 0.02
 # From silence to loud: the page's own colours, dark to light.
