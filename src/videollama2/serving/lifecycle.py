@@ -82,7 +82,10 @@ class Server(uvicorn.Server):
     """
 
     def __init__(
-        self, service: Service, said: Callable[[], None], said_page: Callable[[], None]
+        self,
+        service: Service,
+        said: Callable[[], None],
+        said_page: Callable[[], None] = lambda: None,
     ) -> None:
         config = uvicorn.Config(
             create_app(service),
