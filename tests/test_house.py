@@ -30,9 +30,13 @@ FACE = frozenset(
 )
 # They know nothing of ours, or only of the bottom.
 ALONE = frozenset({"media", "scenes", "layouts", "storage"})
-# Upward all the same, inside a function: `from_pretrained` hands released layouts to the loader.
+# Upward all the same, inside a function: `from_pretrained` hands other layouts to the loader.
 EXCEPTIONS = frozenset(
-    {("model.model", "checkpoints.load"), ("processing.processor", "checkpoints.load")}
+    {
+        ("model.model", "checkpoints.load"),
+        ("model.trunk", "checkpoints.load"),
+        ("processing.processor", "checkpoints.load"),
+    }
 )
 
 

@@ -59,6 +59,11 @@ class Fit:
     def _remedy(self) -> str:
         if self.missing and all(part.startswith("model.vision_tower.") for part in self.missing):
             return "Pass vision_tower=FOLDER_OR_HUB_ID"
+        if self.missing and all(part.startswith("lm_head.") for part in self.missing):
+            return (
+                "They are a trunk's alone: read them with VideoLlama2Model.from_pretrained, or "
+                "save the whole model"
+            )
         audio = ("model.audio_tower.", "model.audio_projector.")
         if self.missing and all(part.startswith(audio) for part in self.missing):
             return "Pass audio_tower=FILE, or download the audio files again"

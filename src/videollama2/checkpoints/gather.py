@@ -228,6 +228,8 @@ def _native_tensors(folder: Path) -> Tensors:
     tensors = {canonical(name): part for name, part in open_folder(folder).items()}
     if not tensors:
         raise CheckpointError(folder, "holds no weights", "Expected model.safetensors")
+    if not any(name.startswith(("model.", "lm_head.")) for name in tensors):  # saved as the trunk
+        return {f"model.{name}": part for name, part in tensors.items()}
     return tensors
 
 

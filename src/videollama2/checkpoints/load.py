@@ -21,7 +21,7 @@ from videollama2.checkpoints.errors import CheckpointError
 from videollama2.checkpoints.fit import Fit, Piece, fit
 from videollama2.checkpoints.four_bit import FourBit
 from videollama2.checkpoints.gather import Elsewhere, Gathered, gather
-from videollama2.checkpoints.locate import HubOptions, Layout, find_layout
+from videollama2.checkpoints.locate import HubOptions, Layout, find_architecture, find_layout
 from videollama2.checkpoints.lora import LowRank
 from videollama2.checkpoints.modules import stored_names, tensors_held
 from videollama2.checkpoints.names import canonical, to_released
@@ -32,8 +32,16 @@ from videollama2.checkpoints.unused import check_twins, known_unused
 from videollama2.model.config import VideoLlama2Config
 from videollama2.model.model import VideoLlama2ForConditionalGeneration
 from videollama2.model.narrow import NarrowLinear
+from videollama2.model.trunk import VideoLlama2Model
 
-__all__ = ["is_released_checkpoint", "load_model", "load_processor", "load_released"]
+__all__ = [
+    "holds_trunk",
+    "holds_whole",
+    "is_released_checkpoint",
+    "load_model",
+    "load_processor",
+    "load_released",
+]
 
 Name = str | os.PathLike[str]
 
@@ -112,6 +120,24 @@ def is_released_checkpoint(name_or_path: Name | None, **kwargs: Any) -> bool:
     if name_or_path is None:
         return False
     return find_layout(str(name_or_path), _hub_options(kwargs)) in _RELEASED_LAYOUTS
+
+
+def holds_trunk(name_or_path: Name | None, **kwargs: Any) -> bool:
+    """Whether a folder or hub id holds our model without its output layer."""
+    return _architecture(name_or_path, kwargs) == VideoLlama2Model.__name__
+
+
+def holds_whole(name_or_path: Name | None, **kwargs: Any) -> bool:
+    """Whether a folder or hub id holds the whole model, in our layout or a released one."""
+    if is_released_checkpoint(name_or_path, **kwargs):
+        return True
+    return _architecture(name_or_path, kwargs) == VideoLlama2ForConditionalGeneration.__name__
+
+
+def _architecture(name_or_path: Name | None, kwargs: Mapping[str, Any]) -> str | None:
+    if name_or_path is None:
+        return None
+    return find_architecture(str(name_or_path), _hub_options(kwargs))
 
 
 def load_released(name_or_path: Name, **kwargs: Any) -> VideoLlama2ForConditionalGeneration:

@@ -151,6 +151,25 @@ def _hub_layout(repository: str, hub: HubOptions) -> Layout | None:
     return "full" if is_released(config) else "native" if "text_config" in config else None
 
 
+def find_architecture(name: str, hub: HubOptions) -> str | None:
+    """The class that a folder's or hub id's config says was saved; None where it says none."""
+    folder = Path(name)
+    if not folder.is_dir():
+        if folder.exists() or not _HUB_ID.match(name):
+            return None
+        try:
+            folder = _download(name, hub, ("config.json",))
+        except CheckpointError:
+            return None  # transformers asks again and says what is wrong in its own words
+    if not (folder / "config.json").is_file():
+        return None
+    match read_config(folder).get("architectures"):
+        case [str(architecture), *_]:
+            return architecture
+        case _:
+            return None
+
+
 def component_files(folder: Path) -> Iterator[Path]:
     """The parts' files that a folder holds."""
     return (folder / name for name in COMPONENTS if (folder / name).is_file())

@@ -70,11 +70,22 @@ class VideoLlama2ForConditionalGeneration(VideoLlama2PreTrainedModel, Generation
     def from_pretrained(  # pyright: ignore[reportIncompatibleMethodOverride]
         cls, pretrained_model_name_or_path: str | os.PathLike[str], *args: Any, **kwargs: Any
     ) -> "VideoLlama2ForConditionalGeneration":
-        """Our own layout or any released one, by folder or hub id."""
+        """Our own layout or any released one, by folder or hub id; a trunk if its words are tied.
+
+        Whoever asks for `output_loading_info` gets a trunk as transformers reads it, and is told
+        what is missing.
+
+        Raises:
+            CheckpointError: released, or a trunk, and parameters are missing or do not fit.
+        """
         from videollama2.checkpoints import load  # it builds this class, so it lies above
 
-        if load.is_released_checkpoint(pretrained_model_name_or_path, **kwargs):
-            return load.load_released(pretrained_model_name_or_path, **kwargs)
+        name = pretrained_model_name_or_path
+        told = bool(kwargs.get("output_loading_info"))
+        if load.is_released_checkpoint(name, **kwargs) or (
+            not told and load.holds_trunk(name, **kwargs)
+        ):
+            return load.load_released(name, **kwargs)
         parent: Any = super()
         return parent.from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
 

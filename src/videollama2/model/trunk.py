@@ -4,6 +4,7 @@ Shapes: B rows, L text positions, D language model width; media come as items (o
 batch, in the order of their runs in `input_ids`), T frames, F filter bank frames, M mel bins.
 """
 
+import os
 from collections.abc import Sequence
 from inspect import signature
 from typing import Any, Unpack, cast
@@ -48,6 +49,32 @@ class VideoLlama2Model(VideoLlama2Encoders):
         self.language_model: Any = auto.from_config(config.text_config)
         _check_attends(self.language_model)
         self.post_init()
+
+    @classmethod
+    def from_pretrained(  # pyright: ignore[reportIncompatibleMethodOverride]
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], *args: Any, **kwargs: Any
+    ) -> Any:
+        """A trunk, or that of a whole model of any layout, by folder or hub id.
+
+        A whole one is read as what it is: transformers would take BEATs' `weight_g` and
+        `weight_v` for names of its own where a prefix is to be dropped too, and draw them anew.
+
+        Raises:
+            CheckpointError: as `load_model`, of a released layout.
+        """
+        from videollama2.checkpoints import load  # it builds this class, so it lies above
+        from videollama2.model.model import VideoLlama2ForConditionalGeneration
+
+        name = pretrained_model_name_or_path
+        if load.holds_whole(name, **kwargs):
+            reader: Any = VideoLlama2ForConditionalGeneration
+            whole = reader.from_pretrained(name, *args, **kwargs)
+            if kwargs.get("output_loading_info"):
+                model, told = whole
+                return model.model, told
+            return whole.model
+        parent: Any = super()
+        return parent.from_pretrained(name, *args, **kwargs)
 
     def get_input_embeddings(self) -> nn.Module:
         """The word embeddings."""
