@@ -19,8 +19,8 @@ RANK, ALPHA = 4, 16
 TARGETS = ("q_proj", "v_proj", "down_proj")
 
 
-def write_adapter(model: Any, folder: Path) -> dict[str, torch.Tensor]:
-    """An adapter in peft's files; the changes of the model's own weights by name."""
+def make_adapter(model: Any) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """An adapter's tensors by our names, and the changes of the model's own weights."""
     torch.manual_seed(1)
     tensors: dict[str, torch.Tensor] = {}
     changes: dict[str, torch.Tensor] = {}
@@ -33,6 +33,11 @@ def write_adapter(model: Any, folder: Path) -> dict[str, torch.Tensor]:
         stem = f"base_model.model.{name.removesuffix('.weight')}"
         tensors |= {f"{stem}.lora_A.weight": down, f"{stem}.lora_B.weight": up}
         changes[name] = up @ down * (ALPHA / RANK)
+    return tensors, changes
+
+
+def write_adapter(tensors: dict[str, torch.Tensor], folder: Path) -> str:
+    """The adapter in peft's files."""
     folder.mkdir()
     save_file(tensors, folder / "adapter_model.safetensors")
     config = {
@@ -44,38 +49,42 @@ def write_adapter(model: Any, folder: Path) -> dict[str, torch.Tensor]:
         "bias": "none",
     }
     (folder / "adapter_config.json").write_text(json.dumps(config))
-    return changes
+    return str(folder)
 
 
-def test_an_adapter_at_run_time(starter: str, engine: Callable[..., Any], tmp_path: Path) -> None:
+def test_adapters_at_run_time(starter: str, engine: Callable[..., Any], tmp_path: Path) -> None:
+    """Under our names and released ones, in a batch with answers that ask for none."""
+    from vllm import SamplingParams
     from vllm.lora.request import LoRARequest
 
     clip = VideoInput(Path(__file__).parents[2] / "starter" / "clips" / "scene-003.mp4")
     own = ours(starter)
     plain = _answer(own, clip)
+    tensors, changes = make_adapter(own.model)
     with torch.no_grad():
-        for name, change in write_adapter(own.model, tmp_path / "adapter").items():
+        for name, change in changes.items():
             own.model.get_parameter(name).add_(change)
+    own.forget()  # what the model read before it was changed
     adapted = _answer(own, clip)
     assert adapted != plain
 
-    vllm = engine(starter, enable_lora=True, max_lora_rank=8)
+    vllm = engine(starter, enable_lora=True, max_lora_rank=8, max_loras=2)
     media = vllm.take_in([clip])
     prompt = vllm.prompt([user_message("What is heard?", media)], media).inputs
-    wanted = [LoRARequest("adapter", 1, str(tmp_path / "adapter")), None]
-    from vllm import SamplingParams
-
-    outputs = vllm.llm.generate(
-        [prompt, prompt],
-        SamplingParams(temperature=0.0, max_tokens=12, ignore_eos=False),
-        lora_request=wanted,
-        use_tqdm=False,
-    )
-    found = [tuple(output.outputs[0].token_ids) for output in outputs]
-    assert [ids[: len(one)] for ids, one in zip(found, (adapted, plain), strict=True)] == [
-        adapted,
-        plain,
-    ]
+    released = {name.replace(".language_model.", "."): one for name, one in tensors.items()}
+    one = LoRARequest("ours", 1, write_adapter(tensors, tmp_path / "ours"))
+    two = LoRARequest("released", 2, write_adapter(released, tmp_path / "released"))
+    for wanted in ([None], [None, one, two, None], [one, None], [two], [None]):
+        outputs = vllm.llm.generate(
+            [prompt] * len(wanted),
+            SamplingParams(temperature=0.0, max_tokens=12),
+            lora_request=wanted,
+            use_tqdm=False,
+        )
+        expected = [plain if request is None else adapted for request in wanted]
+        found = [tuple(output.outputs[0].token_ids) for output in outputs]
+        # vLLM counts the stop token as part of an answer.
+        assert [ids[: len(one)] for ids, one in zip(found, expected, strict=True)] == expected
 
 
 def _answer(own: Any, clip: VideoInput) -> tuple[int, ...]:

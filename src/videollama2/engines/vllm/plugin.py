@@ -23,12 +23,14 @@ def register() -> None:
     auto.register()
     if MODE in TokenizerRegistry.tokenizers:
         return
+    from videollama2.engines.vllm.adapters import mend_cpu_lora
     from videollama2.engines.vllm.loading import CheckpointLoader, Defaults
     from videollama2.engines.vllm.video import UndecodedVideo
 
     TokenizerRegistry.register(MODE, f"{_HERE}.tokenizer", "VideoLlama2Tokenizer")
     RENDERER_REGISTRY.register(MODE, f"{_HERE}.renderer", "VideoLlama2Renderer")
     VIDEO_LOADER_REGISTRY.register(MODE, video_processor=VIDEO_PROCESSOR)(UndecodedVideo)
+    mend_cpu_lora()
     register_model_loader(MODE)(CheckpointLoader)
     for architecture in ARCHITECTURES:
         ModelRegistry.register_model(architecture, f"{_HERE}.model:VideoLlama2ForVllm")

@@ -1,7 +1,7 @@
 """Our settings in vLLM's words: how an engine is built, how an answer is chosen."""
 
 # pyright: reportAttributeAccessIssue=false
-# pyright: reportMissingImports=false, reportUnknownVariableType=false
+# pyright: reportMissingImports=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportUnknownMemberType=false
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from videollama2.generation.stops import stop_token_ids
 class EngineOptions:
     """How vLLM's engine is built; what is None is left to vLLM.
 
-    `eager` compiles and captures nothing. `adapters` lets answers be asked of LoRA adapters, of
-    ranks up to `highest_rank`. `more` are vLLM's own engine arguments, by its names.
+    `eager` compiles and captures nothing; None is eager on a CPU. `adapters` lets answers be asked
+    of LoRA adapters, of ranks up to `highest_rank`. `more` are vLLM's own engine arguments, by its
+    names.
     """
 
     dtype: str | None = None
@@ -30,7 +31,7 @@ class EngineOptions:
     max_num_seqs: int | None = None
     memory_share: float | None = None
     tensor_parallel: int = 1
-    eager: bool = False
+    eager: bool | None = None
     adapters: bool = False
     highest_rank: int = 16
     more: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -42,6 +43,7 @@ class EngineOptions:
             "max_model_len": self.max_model_len,
             "max_num_seqs": self.max_num_seqs,
             "gpu_memory_utilization": self.memory_share,
+            "enforce_eager": (_on_cpu() or None) if self.eager is None else self.eager,
         }
         arguments = {name: value for name, value in given.items() if value is not None}
         if self.adapters:
@@ -49,9 +51,14 @@ class EngineOptions:
         return {
             **arguments,
             "tensor_parallel_size": self.tensor_parallel,
-            "enforce_eager": self.eager,
             **self.more,
         }
+
+
+def _on_cpu() -> bool:
+    from vllm.platforms import current_platform
+
+    return bool(current_platform.is_cpu())
 
 
 def sampling_params(
