@@ -113,3 +113,12 @@ def test_choices_logprobs_and_schemas(server: str) -> None:
     assert [one["message"] for one in again["choices"]] == [
         one["message"] for one in answer["choices"]
     ]
+    schema = {
+        "type": "object",
+        "properties": {"sound": {"type": "string", "enum": ["dog", "bell"]}},
+        "required": ["sound"],
+        "additionalProperties": False,
+    }
+    wanted = {"type": "json_schema", "json_schema": {"name": "heard", "schema": schema}}
+    held = ask(server, clip, max_tokens=40, response_format=wanted).json()["choices"][0]
+    assert json.loads(held["message"]["content"])["sound"] in {"dog", "bell"}

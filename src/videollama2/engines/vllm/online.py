@@ -41,6 +41,7 @@ class OnlineEngine:
         need_vllm()
         # A process that has threads already is not to be copied.
         os.environ.setdefault("VLLM_WORKER_MULTIPROCESSING_METHOD", "spawn")
+        from vllm.config import StructuredOutputsConfig
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
@@ -48,7 +49,13 @@ class OnlineEngine:
         from videollama2.engines.vllm.tokenizer import processor_of
 
         register()
-        arguments = AsyncEngineArgs(model=model, **(options or EngineOptions()).arguments())
+        # JSON without blanks: a model that saw little of it may write nothing else until the end.
+        compact = StructuredOutputsConfig(backend="xgrammar", disable_any_whitespace=True)
+        chosen: dict[str, Any] = {
+            "structured_outputs_config": compact,
+            **(options or EngineOptions()).arguments(),
+        }
+        arguments = AsyncEngineArgs(model=model, **chosen)
         self.processor: Any = processor_of(model)
         self.tokenizer: Any = self.processor.tokenizer
         self._llm: Any = AsyncLLM.from_engine_args(arguments)
