@@ -49,6 +49,16 @@ def start(file: Path, folder: Path, *arguments: str, **environment: str) -> subp
     )  # fmt: skip
 
 
+def test_an_array_job_takes_its_share(tmp_path: Path) -> None:
+    stand_in(tmp_path / "bin", "srun", 'printf "%s\\n" "$@"')
+    run = start(SLURM / "caption.sbatch", tmp_path / "bin", "in dir/*.tar", "out dir",
+                SLURM_ARRAY_TASK_ID="3", SLURM_ARRAY_TASK_COUNT="64")  # fmt: skip
+    assert run.communicate(timeout=60)[0].splitlines() == [
+        "videollama2", "caption", "in dir/*.tar", "out dir/3.jsonl", "--share", "3/64",
+        "--model", "DAMO-NLP-SG/VideoLLaMA2.1-7B-AV",
+    ]  # fmt: skip
+
+
 def test_training_is_saved_and_put_back_before_the_time_is_over(tmp_path: Path) -> None:
     folder = tmp_path / "bin"
     stand_in(folder, "srun", 'echo "$@" >> said; echo $$ > pid; trap "echo saved >> said; exit 0" '

@@ -39,8 +39,9 @@ def exit_codes() -> Generator[None]:
         from videollama2.checkpoints.errors import CheckpointError
         from videollama2.evaluation.errors import EvaluationError
         from videollama2.media.errors import MediaError  # its room imports numpy, so not before
+        from videollama2.scale.errors import BulkError
 
-        cannot = isinstance(error, (MediaError, CheckpointError, EvaluationError))
+        cannot = isinstance(error, (MediaError, CheckpointError, EvaluationError, BulkError))
         fail(str(error), CANNOT if cannot else WRONG_USAGE)
     except OSError as error:  # a folder that is a file, no right to write, no room
         named = error.filename is not None and error.strerror

@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from videollama2.cli import ask, chat, compose, convert, data, eval, push, serve, train
+from videollama2.cli import (
+    ask,
+    caption,
+    chat,
+    compose,
+    convert,
+    data,
+    eval,
+    push,
+    serve,
+    timeline,
+    train,
+)
 
 app = typer.Typer(
     name="videollama2",
@@ -19,12 +31,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("ask", epilog=ask.EXAMPLES)(ask.ask)
+app.command("caption", epilog=caption.EXAMPLES)(caption.caption)
 app.command("chat", epilog=chat.EXAMPLES)(chat.chat)
 app.command("compose", epilog=compose.EXAMPLES)(compose.compose)
 app.command("convert", epilog=convert.EXAMPLES)(convert.convert)
 app.command("eval", epilog=eval.EXAMPLES)(eval.evaluate)
 app.command("push", epilog=push.EXAMPLES)(push.push)
 app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
+app.command("timeline", epilog=timeline.EXAMPLES)(timeline.timeline)
 app.command("train", epilog=train.EXAMPLES)(train.train)
 app.add_typer(data.app, name="data")
 

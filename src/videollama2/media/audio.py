@@ -116,6 +116,18 @@ def read_audio(
     )
 
 
+def stream_audio(
+    value: object, sampling_rate: int = 16_000, limits: MediaLimits = DEFAULT_LIMITS
+) -> Iterator[NDArray[np.int16]]:
+    """The same samples as `read_audio`, 16 bits, piece by piece; what is damaged is left out.
+
+    Raises a MediaError: missing, empty, without sound, too long.
+    """
+    source = open_source(value, limits=limits)
+    reading = _Reading(source, True, [])
+    yield from _resampled(source.name, _frames(reading, limits), sampling_rate)
+
+
 def _resampled(
     name: str, frames: Iterator[AudioFrame | None], sampling_rate: int
 ) -> Iterator[NDArray[np.int16]]:

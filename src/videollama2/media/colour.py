@@ -23,9 +23,11 @@ def display_matrix(frame: VideoFrame) -> tuple[int, int, int, int] | None:
     A pixel at (x, y) is shown at (a x + c y, b x + d y); 16.16 fixed point in the file. Angles that
     are no quarter turn count as the nearest one.
     """
-    from av.sidedata.sidedata import Type
+    from av.sidedata.sidedata import SideDataContainer, Type
 
-    data = frame.side_data.get(Type.DISPLAYMATRIX)  # pyright: ignore
+    # `frame.side_data` would hold the frame and be held by it: a picture of megabytes that stays
+    # until the garbage collector looks for circles.
+    data = SideDataContainer(frame).get(Type.DISPLAYMATRIX)  # pyright: ignore
     if data is None:
         return None
     matrix = np.frombuffer(bytes(data), dtype=np.int32)  # pyright: ignore

@@ -76,6 +76,27 @@ class MediaLoader:
         source = open_source(part.source, limits=self.limits)
         return self._soundtrack(part, source, source.name)[0]
 
+    def load_read(self, clip: VideoClip, sound: Sound | None) -> LoadedMedia:
+        """Prepare the frames and the sound of a stretch of a clip that were read together."""
+        frames, notes = self.frames_for(clip.frames, self.num_frames)
+        features, heard, sound_notes = None, 0.0, list[str]()
+        if self.has_audio and sound is not None:
+            features, heard, sound_notes = self._listen(sound)
+        elif self.has_audio and self.mode == "released":
+            features = self._features(np.zeros(WINDOW_SAMPLES, dtype=np.float32))
+            sound_notes = ["It has no soundtrack: silence is heard."]
+        report = MediaReport(
+            clip.name,
+            "video",
+            clip.duration_s,
+            len(clip.frames),
+            heard,
+            (*clip.notes, *notes, *sound_notes),
+            clip.timestamps_s,
+        )
+        pixels = to_pixels(frames, self.video_settings, self.device)
+        return LoadedMedia("video", pixels, features, report)
+
     # --- pictures ---
 
     def _image(self, part: ImageInput) -> LoadedMedia:
@@ -171,6 +192,9 @@ class MediaLoader:
                 return None, 0.0, [f"{none}."]
             silence = np.zeros(WINDOW_SAMPLES, dtype=np.float32)
             return self._features(silence), 0.0, [f"{none}: silence is heard."]
+        return self._listen(sound)
+
+    def _listen(self, sound: Sound) -> tuple[torch.Tensor, float, list[str]]:
         if self.mode == "released":
             heard = _seconds_covered(len(sound.waveform))
             return self._features(released_soundtrack_window(sound.waveform)), heard, [*sound.notes]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 import torch
 
 from videollama2.processing.loader import MediaLoader
 from videollama2.processing.parts import AudioInput, ImageInput, LoadedMedia, Part, VideoInput
-from videollama2.reading.task import SoundWindows
+from videollama2.reading.task import LEVELS, AnyInput, SoundWindows, WindowMedia
 
 _MOST_FRAMES = 4096
 _MOST_SOUND = 1 << 20
+_MOST_THUMBNAIL = 1 << 18
 
 
-def check(reply: LoadedMedia | SoundWindows, part: Part, loader: MediaLoader) -> None:
+def check(reply: LoadedMedia | SoundWindows, part: Part | AnyInput, loader: MediaLoader) -> None:
     """Hold the shapes against those that the model takes.
 
     Raises:
@@ -39,6 +42,20 @@ def check(reply: LoadedMedia | SoundWindows, part: Part, loader: MediaLoader) ->
         _check_sound(reply.features, loader)
     if len(reply.report.notes) > 100 or len(reply.report.timestamps_s) > _MOST_FRAMES:
         raise ValueError("a report without an end")
+
+
+def check_window(reply: WindowMedia, loader: MediaLoader) -> None:
+    """As `check`, for a window: what is shown on a page is a picture, and small.
+
+    Raises:
+        ValueError: no reader of ours sends this.
+    """
+    if reply.media is not None:
+        check(reply.media, AnyInput(""), loader)
+    if len(reply.levels) not in (0, LEVELS) or len(reply.thumbnail) > _MOST_THUMBNAIL:
+        raise ValueError("a window without an end")
+    if not all(isfinite(one) for one in (reply.start_s, reply.end_s or 0.0, *reply.levels)):
+        raise ValueError("a window at no time")
 
 
 def _check_sound(features: torch.Tensor, loader: MediaLoader) -> None:

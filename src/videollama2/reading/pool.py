@@ -13,8 +13,16 @@ from typing import Any
 from videollama2.media.errors import MediaError
 from videollama2.processing.loader import MediaLoader
 from videollama2.processing.parts import LoadedMedia
-from videollama2.reading.check import check
-from videollama2.reading.task import ReadTask, SoundWindows, address_space, serve, unpack
+from videollama2.reading.check import check, check_window
+from videollama2.reading.task import (
+    ReadTask,
+    SoundWindows,
+    WindowMedia,
+    WindowTask,
+    address_space,
+    serve,
+    unpack,
+)
 
 MIB = 1024**2
 _START_S = 120.0
@@ -25,15 +33,16 @@ class ReaderLostError(MediaError):
     """The process that read this medium died or did not come to an end."""
 
 
-def prepare() -> None:
+def prepare(*modules: str) -> None:
     """Begin to import what reading processes need, beside whatever else is going on.
 
-    A fork of a process that has imported everything and opened nothing starts at once.
+    A fork of a process that has imported everything and opened nothing starts at once. `modules`
+    are those of other processes that are started so. The first call counts.
     """
     if "forkserver" in multiprocessing.get_all_start_methods():
         from multiprocessing import forkserver
 
-        forkserver.set_forkserver_preload(["videollama2.reading.task"])
+        forkserver.set_forkserver_preload(["videollama2.reading.task", *modules])
         forkserver.ensure_running()
 
 
@@ -68,7 +77,7 @@ class _Reader:
         except OSError:
             return 0
 
-    def ask(self, task: ReadTask, timeout_s: float) -> bytes:
+    def ask(self, task: ReadTask | WindowTask, timeout_s: float) -> bytes:
         """The reply.
 
         Raises:
@@ -131,11 +140,38 @@ class ReaderPool:
         Raises:
             MediaError: it cannot be read; `ReaderLostError` where it took its process along.
         """
+        reply = self._ask(task)
+        if isinstance(reply, WindowMedia):
+            raise ReaderLostError("medium", "the process that read it answers nonsense")
+        return reply
+
+    def read_window(self, task: WindowTask) -> WindowMedia:
+        """Read one window of a clip; with one reader, the next one goes on from there.
+
+        Raises:
+            MediaError: the clip cannot be read; `ReaderLostError` where it took its process along.
+        """
+        reply = self._ask(task)
+        if not isinstance(reply, WindowMedia):
+            raise ReaderLostError("medium", "the process that read it answers nonsense")
+        return reply
+
+    def _ask(self, task: ReadTask | WindowTask) -> LoadedMedia | SoundWindows | WindowMedia:
+        """Ask a free process.
+
+        Raises:
+            MediaError: it cannot be read; `ReaderLostError` where it took its process along.
+        """
         reader = self._free.get()
         try:
             reader = self._running(reader)
             reply = unpack(reader.ask(task, self._timeout_s))
-            check(reply, task.part, self._loader)
+            if isinstance(reply, WindowMedia) != isinstance(task, WindowTask):
+                raise ValueError("the reply is to another task")
+            if isinstance(reply, WindowMedia):
+                check_window(reply, self._loader)
+            elif isinstance(task, ReadTask):
+                check(reply, task.part, self._loader)
             return reply
         except ReaderLostError:
             reader = self._drop(reader)
