@@ -10,7 +10,7 @@ VLLM_STAMP := $(VLLM_VENV)/.installed
 # Large blocks stay with the process: handing them back and forth costs a quarter of a CPU's time.
 STARTER_MEMORY := MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_MMAP_THRESHOLD_=100000000000
 
-.PHONY: help install demo test test-mixins test-vllm venv-vllm test-faults test-faults-short test-browser check format starter starter-report starter-clips docs bench bench-gpu clean
+.PHONY: help install demo test test-mixins test-vllm venv-vllm test-faults test-faults-short fuzz test-browser check format starter starter-report starter-clips docs bench bench-gpu clean
 .DEFAULT_GOAL := help
 
 help:  ## list what can be made
@@ -36,14 +36,19 @@ test-mixins: $(STAMP)  ## transformers' own tests of a model and a processor, fe
 	$(BIN)/python -m pytest tests/mixins --transformers-tests .transformers-tests
 
 FAULTS := $(BIN)/python scripts/run_faults.py
-test-faults: $(STAMP)  ## 10,000 broken files, 10 minutes of overload, 11,000 requests; needs ffmpeg
+test-faults: $(STAMP)  ## 10,000 broken files, 10 minutes of overload, 11,000 requests; ffmpeg helps to judge
 	$(FAULTS) files --count 10000 --out benchmarks/results/faults.json
 	$(FAULTS) overload --seconds 600 --out benchmarks/results/faults.json
 	$(FAULTS) growth --requests 10000 --out benchmarks/results/faults.json
 
-test-faults-short: $(STAMP)  ## 500 broken files and 30 s of overload; needs ffmpeg
+test-faults-short: $(STAMP)  ## 500 broken files and 30 s of overload
 	$(FAULTS) files --count 500
 	$(FAULTS) overload --seconds 30
+
+SECONDS ?= 60
+fuzz: $(STAMP)  ## each parser by coverage-guided fuzzing, SECONDS=60 each
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
+	$(BIN)/python scripts/run_fuzz.py --seconds $(SECONDS)
 
 # vLLM for the CPU asks for torchvision and its like, which it does without: nothing is resolved
 # here, every package is named. Bytecode is written for what is imported alone.
@@ -100,4 +105,4 @@ format: $(STAMP)  ## let ruff arrange and mend what it can
 	$(BIN)/ruff format src tests examples scripts benchmarks
 
 clean:  ## remove what was built
-	rm -rf $(VENV) $(VLLM_VENV) .transformers-tests build dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VLLM_VENV) fuzz-corpus fuzz-finds .transformers-tests build dist .pytest_cache .ruff_cache

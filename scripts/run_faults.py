@@ -231,7 +231,7 @@ def growth(arguments: argparse.Namespace) -> dict[str, Any]:
     total = arguments.requests
     marks: list[dict[str, int]] = []
     counts: Counter[str] = Counter()
-    with serving("--cache-mib", "4", "--max-requests", "64") as server:
+    with serving("--cache-mib", "4", "--prefix-mib", "8", "--max-requests", "64") as server:
         for tenth in range(11):
             amount = total // 10
             asyncio.run(_many(server, seeds, tenth * amount, amount, counts))

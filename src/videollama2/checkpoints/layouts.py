@@ -76,7 +76,7 @@ def is_released(config: Mapping[str, Any]) -> bool:
     """Whether a `config.json` is a released (flat) one, not ours (nested)."""
     if "text_config" in config:
         return False
-    return config.get("model_type") in RELEASED_MODEL_TYPES or "mm_vision_tower" in config
+    return str(config.get("model_type")) in RELEASED_MODEL_TYPES or "mm_vision_tower" in config
 
 
 def language_model_type(config: Mapping[str, Any]) -> str:
@@ -99,7 +99,8 @@ def upgrade_config(
     Fields as the released code reads them; absent ones take the released code's defaults.
 
     Raises:
-        CheckpointError: the vision tower is missing, unknown, or of another width.
+        CheckpointError: the vision tower is missing, unknown, or of another width; a number is
+            missing or none.
     """
     kept = config.get(NATIVE_KEY)
     if isinstance(kept, Mapping):
@@ -121,13 +122,19 @@ def upgrade_config(
         "vision_config": vision,
         "connector_config": {
             "connector_type": str(config.get("mm_projector_type", DEFAULT_CONNECTOR)),
-            "vision_hidden_size": int(vision["hidden_size"]),
-            "hidden_size": int(config["hidden_size"]),
+            "vision_hidden_size": _whole(vision, "hidden_size", name),
+            "hidden_size": _whole(config, "hidden_size", name),
         },
         "audio_config": None,
-        "vision_feature_layer": int(config.get("mm_vision_select_layer", DEFAULT_SELECT_LAYER)),
+        "vision_feature_layer": _whole(
+            {"mm_vision_select_layer": DEFAULT_SELECT_LAYER, **config},
+            "mm_vision_select_layer",
+            name,
+        ),
         "vision_feature_select": str(config.get("mm_vision_select_feature", "patch")),
-        "num_frames": int(config.get("num_frames") or DEFAULT_NUM_FRAMES),
+        "num_frames": _whole(
+            {"num_frames": config.get("num_frames") or DEFAULT_NUM_FRAMES}, "num_frames", name
+        ),
         "media_mode": "released",
         "tie_word_embeddings": bool(config.get("tie_word_embeddings", False)),
         RELEASED_KEY: dict(config),
@@ -142,7 +149,18 @@ def upgrade_config(
         sound = dict(audio_config) if audio_config else read_beats_config(tower, folder)
         upgraded["audio_config"] = {**sound, "mask_padding": False}
         upgraded["audio_projector_type"] = str(config.get("mm_projector_a_type", "mlp2x_gelu"))
-    return upgraded | media_token_ids(folder, int(config["vocab_size"]))
+    return upgraded | media_token_ids(folder, _whole(config, "vocab_size", name))
+
+
+def _whole(config: Mapping[str, Any], key: str, name: str) -> int:
+    value = config.get(key)
+    if isinstance(value, int):
+        return value
+    raise CheckpointError(
+        name,
+        f"config.json says {key} is {value!r:.80}, and it is a whole number",
+        "Download the file again",
+    )
 
 
 def _vision_config(config: Mapping[str, Any], folder: Path | None, name: str) -> dict[str, Any]:

@@ -105,6 +105,10 @@ def serve(
     cache_mib: Annotated[
         int, typer.Option(min=0, help="Encoded clips kept.", rich_help_panel=_LOAD)
     ] = 512,
+    prefix_mib: Annotated[
+        int,
+        typer.Option(min=0, help="Prompts and answers kept as read.", rich_help_panel=_LOAD),
+    ] = 1024,
     cache_per_key: Annotated[
         bool,
         typer.Option("--cache-per-key", help="Share no clip across keys.", rich_help_panel=_LOAD),
@@ -157,6 +161,7 @@ def serve(
             max_body_bytes=(max_media_mib + 16) * MIB * 4 // 3,
             deadline_s=deadline,
             cache_bytes=cache_mib * MIB,
+            prefix_bytes=prefix_mib * MIB,
             cache_per_key=cache_per_key,
             page=page,
             media=replace(rules, max_items=max_media, limits=limits),

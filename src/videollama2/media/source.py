@@ -180,7 +180,12 @@ def _from_data_uri(text: str, limits: MediaLimits) -> Source:
         limits.check_bytes(name, len(body) * 3 // 4, in_memory=True)
         data = _from_base64(body, name)
     else:
-        data = unquote_to_bytes(body)
+        try:
+            data = unquote_to_bytes(body)
+        except UnicodeEncodeError as error:
+            raise UnsupportedMediaError(
+                name, "it holds what is no text (lone surrogates)", "Encode the bytes with base64"
+            ) from error
     limits.check_bytes(name, len(data), in_memory=True)
     return _from_bytes(name, data)
 

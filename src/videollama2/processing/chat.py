@@ -77,6 +77,8 @@ def flatten(conversation: Conversation) -> tuple[list[dict[str, Any]], list[Part
             content = ""
         if isinstance(content, str):
             flat = _checked(content)
+        elif not isinstance(content, Sequence):
+            raise ValueError(f"a message's content is text or a list of parts, not {content!r:.80}")
         else:
             flat, found = _flatten_parts(cast(Sequence[Any], content))
             media.extend(found)
@@ -89,6 +91,8 @@ def _flatten_parts(parts: Sequence[Any]) -> tuple[str, list[Part]]:
     for block in parts:
         if isinstance(block, str):
             text += _checked(block)
+        elif not isinstance(block, Mapping):
+            raise ValueError(f"a content part is text or an object, not {block!r:.80}")
         elif block.get("type") == "text":
             text += _checked(str(block.get("text", "")))
         else:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load as tensors_of
 from safetensors.torch import save as bytes_of
 
@@ -218,6 +219,13 @@ def unpack(reply: bytes) -> LoadedMedia | SoundWindows | WindowMedia:
         MediaError: the medium could not be read.
         ValueError: the reply is no reply.
     """
+    try:
+        return _unpacked(reply)
+    except (SafetensorError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError("the reply is no reply") from error
+
+
+def _unpacked(reply: bytes) -> LoadedMedia | SoundWindows:
     length = int.from_bytes(reply[:_LENGTH_BYTES], "little")
     head: dict[str, Any] = json.loads(reply[_LENGTH_BYTES : _LENGTH_BYTES + length])
     if "error" in head:

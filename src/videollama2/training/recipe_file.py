@@ -110,7 +110,12 @@ def _parse(text: str, name: str) -> dict[str, Any]:
     value = _yaml(text, name)
     if not isinstance(value, dict):
         raise TrainingError(f"{name}: a recipe is a mapping of settings")
-    return cast("dict[str, Any]", value)
+    try:  # YAML has more than a recipe can hold: keys that are lists, values within themselves
+        return cast("dict[str, Any]", json.loads(json.dumps(value, default=str)))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TrainingError(
+            f"{name}: a recipe has plain keys and values, none within itself"
+        ) from error
 
 
 def _yaml(text: str, name: str) -> Any:
@@ -121,6 +126,10 @@ def _yaml(text: str, name: str) -> Any:
         where = f":{mark.line + 1}" if mark is not None else ""
         problem = getattr(error, "problem", None) or "cannot be read"
         raise TrainingError(f"{name}{where}: is no YAML: {problem}") from error
+    except (ValueError, RecursionError, OverflowError) as error:  # a value, such as 2026-99-99
+        deep = isinstance(error, RecursionError)
+        problem = "it is nested too deeply" if deep else str(error).splitlines()[0][:200]
+        raise TrainingError(f"{name}: is no YAML: {problem}") from error
 
 
 def _override(text: str) -> tuple[str, Any]:
@@ -131,7 +140,7 @@ def _override(text: str) -> tuple[str, Any]:
 
 
 def _merged(raw: Mapping[str, Any], changes: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    whole: dict[str, Any] = json.loads(json.dumps(dict(raw), default=str))
+    whole: dict[str, Any] = json.loads(json.dumps(dict(raw)))
     for key, value in changes:
         *sections, last = key.split(".")
         place = whole

@@ -199,9 +199,15 @@ def iterate_values(path: str | Path) -> Iterator[tuple[int, Any]]:
 def _line_value(row: str, name: str, line: int) -> Any:
     try:
         return json.loads(row)
-    except (json.JSONDecodeError, RecursionError) as error:
-        reason = getattr(error, "msg", "it is nested too deeply")
-        return RecordError(name, line, f"is no JSON: {reason}", "no JSON")
+    except (ValueError, RecursionError) as error:
+        return RecordError(name, line, f"is no JSON: {_why(error)}", "no JSON")
+
+
+def _why(error: ValueError | RecursionError) -> str:
+    """In a few words; a number of more digits than Python reads is no `JSONDecodeError`."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return error.msg if isinstance(error, json.JSONDecodeError) else "a number is too long"
 
 
 _SPACE = re.compile(r"\s*")
@@ -215,11 +221,9 @@ def _list_elements(text: str, name: str) -> Iterator[tuple[int, Any]]:
         counted = at
         try:
             value, end = decoder.raw_decode(text, at)
-        except json.JSONDecodeError as error:
-            reason = f"is no JSON: {error.msg}"
-            raise RecordError(name, error.lineno, reason, "no JSON") from error
-        except RecursionError as error:
-            raise RecordError(name, line, "is nested too deeply", "no JSON") from error
+        except (ValueError, RecursionError) as error:
+            at_line = getattr(error, "lineno", line)
+            raise RecordError(name, at_line, f"is no JSON: {_why(error)}", "no JSON") from error
         yield line, value
         at = _skip(text, end)
         if at < len(text) and text[at] == ",":
@@ -254,10 +258,10 @@ def _released_turns(fields: dict[str, Any], options: ReadOptions) -> tuple[Turn,
     waiting = _named_media(fields, options)
     turns: list[Turn] = []
     for message in messages:
-        value = message.get("value")
+        role, value = _role(message, "from"), message.get("value")
         if not isinstance(value, str):
             raise ValueError("a conversation's value is no text")
-        turns.append(Turn(_role(message, "from"), _parts(value, waiting)))
+        turns.append(Turn(role, _parts(value, waiting)))
     for kind, media in waiting.items():
         if media:
             raise FormError(

@@ -18,6 +18,7 @@ from videollama2.training.errors import RecordError
 
 INDEX = "shards.json"
 FORMAT, VERSION = "videollama2-shards", 1
+MOST_SHARDS = 1_000_000
 _RANGE = re.compile(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}")
 
 
@@ -78,7 +79,7 @@ def parse_index(text: str | bytes, address: str) -> ShardIndex:
         if value["format"] != FORMAT or value["version"] != VERSION:
             raise ValueError(f"it is not of the form {FORMAT} {VERSION}")
         shards = tuple(_shard(row, base) for row in value["shards"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RecordError(address, 0, f"is no index of shards: {error}", "no such list") from error
     if not sum(shard.records for shard in shards):
         raise RecordError(address, 0, "holds no records", "no such list")
@@ -95,20 +96,31 @@ def _shard(row: Any, base: str) -> Shard:
 
 
 def expand_braces(pattern: str) -> Iterator[str]:
-    """`a-{00..02}.tar`, `{a,b}.tar` -> every name, as shells write them."""
+    """`a-{00..02}.tar`, `{a,b}.tar` -> every name, as shells write them.
+
+    Raises:
+        RecordError: it means more names than a list of shards has.
+    """
+    for count, name in enumerate(_expanded(pattern)):
+        if count >= MOST_SHARDS:
+            raise RecordError(pattern, 0, f"means over {MOST_SHARDS} shards", "no such list")
+        yield name
+
+
+def _expanded(pattern: str) -> Iterator[str]:
     found = _RANGE.search(pattern)
     if found is None:
         yield pattern
         return
     first, last, words = found.groups()
     if words is not None:
-        choices = words.split(",")
+        choices = iter(words.split(","))
     else:
         width = max(len(first), len(last)) if first.startswith("0") or last.startswith("0") else 0
         step = 1 if int(first) <= int(last) else -1
-        choices = [f"{n:0{width}}" for n in range(int(first), int(last) + step, step)]
+        choices = (f"{n:0{width}}" for n in range(int(first), int(last) + step, step))
     for choice in choices:
-        yield from expand_braces(pattern[: found.start()] + choice + pattern[found.end() :])
+        yield from _expanded(pattern[: found.start()] + choice + pattern[found.end() :])
 
 
 def local_path(address: str) -> Path:

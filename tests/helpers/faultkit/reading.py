@@ -2,11 +2,11 @@
 
 A wrong answer: a picture (or sound) that differs grossly from all those of the unbroken file, and
 from what two others make of the broken one at that place, read from its beginning: ffmpeg's
-command and PyAV's plain decoding. How a picture is turned is left out, as players differ there.
-Where one of the two sees what we see, the change is one that nobody can know of: valid data with
-other content. Where ffmpeg's strict mode refuses a JPEG, GIF or BMP that we read, nobody can tell
-who is right, as these hold no sums: such files are counted apart, as undecided. A GIF's pixels that
-no frame has painted have no colour.
+command (where there is one) and PyAV's plain decoding. How a picture is turned is left out, as
+players differ there. Where one of the two sees what we see, the change is one that nobody can know
+of: valid data with other content. Where ffmpeg's strict mode refuses a JPEG, GIF or BMP that we
+read, nobody can tell who is right, as these hold no sums: such files are counted apart, as
+undecided. A GIF's pixels that no frame has painted have no colour.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from __future__ import annotations
 import gc
 import io
 import multiprocessing
+import shutil
 import subprocess
 import tempfile
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ GROSS_SOUND = 0.1
 """The same for sound, whose tone has an effective value of 0.28."""
 TIMEOUT_S = 30.0
 WITHOUT_SUMS = ("jpg", "gif", "bmp")
+HAS_FFMPEG = shutil.which("ffmpeg") is not None
+"""Without it PyAV's plain decoding is the only witness: the same libraries, none of our code."""
 STRICT = ("-xerror", "-err_detect", "crccheck+bitstream+buffer+explode")
 
 
@@ -144,7 +147,7 @@ def judge(seed: Seed, data: bytes, whole: Outcome, found: Outcome) -> tuple[str,
             elsewhere = any(_alike(picture, other) for other in witness)
             place = "elsewhere" if elsewhere else "nowhere"
             reason = f"picture {index} is {place} in ffmpeg's {len(witness)}"
-            refused = not witness or not _pictures_by_ffmpeg(data, STRICT)
+            refused = not witness or not _pictures_strictly(data)
             return ("undecided" if without_sums and refused else "wrong"), reason
     if found.sound is not None and not _sounds_alike(found.sound, whole.sound):
         witness = _sound_by_ffmpeg(data)[: len(found.sound)]
@@ -196,6 +199,8 @@ def _ffmpeg(data: bytes, arguments: list[str], options: tuple[str, ...] = ()) ->
 
 
 def _pictures_by_ffmpeg(data: bytes, options: tuple[str, ...] = ()) -> list[Any]:
+    if not HAS_FFMPEG:
+        return _pictures_by_pyav(data)
     raw = _ffmpeg(
         data, ["-an", "-fps_mode", "passthrough", "-frames:v", "300", "-f", "rawvideo",
                "-vf", f"scale={SIZE}:{SIZE}:flags=area", "-pix_fmt", "rgba"], options
@@ -205,20 +210,47 @@ def _pictures_by_ffmpeg(data: bytes, options: tuple[str, ...] = ()) -> list[Any]
     return list(pictures.reshape(-1, SIZE, SIZE, 4))
 
 
-def _pictures_by_pyav(data: bytes) -> list[Any]:
-    """Every picture from the beginning, damage patched over: no seeking, no strictness."""
+def _pictures_strictly(data: bytes) -> list[Any]:
+    """None where a strict player refuses the file."""
+    if HAS_FFMPEG:
+        return _pictures_by_ffmpeg(data, STRICT)
+    return _pictures_by_pyav(data, strictly=True)
+
+
+def _pictures_by_pyav(data: bytes, strictly: bool = False) -> list[Any]:
+    """Every picture from the beginning, without seeking; damage is patched over, or ends it all."""
     found: list[Any] = []
-    with suppress(av.error.FFmpegError, ValueError), av.open(io.BytesIO(data)) as container:
-        stream = container.streams.video[0]
-        stream.thread_type = "NONE"
-        for packet in container.demux(stream):
-            with suppress(av.error.FFmpegError):
-                found += [frame.to_ndarray(format="rgb24") for frame in packet.decode()]
-            if len(found) > 300:
-                break
+    options = {"err_detect": "crccheck+bitstream+buffer+explode"} if strictly else {}
+    try:
+        with av.open(io.BytesIO(data), options=options) as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "NONE"
+            stream.codec_context.options = options
+            for packet in container.demux(stream):
+                with nullcontext() if strictly else suppress(av.error.FFmpegError):
+                    found += [frame.to_ndarray(format="rgb24") for frame in packet.decode()]
+                if len(found) > 300:
+                    break
+    except (av.error.FFmpegError, ValueError, IndexError):
+        return [] if strictly else found
     return found
 
 
 def _sound_by_ffmpeg(data: bytes) -> Any:
+    if not HAS_FFMPEG:
+        return _sound_by_pyav(data)
     raw = _ffmpeg(data, ["-vn", "-t", "20", "-ac", "1", "-ar", "16000", "-f", "s16le"])
     return np.frombuffer(raw[: len(raw) // 2 * 2], "<i2").astype(np.float32) / 32768
+
+
+def _sound_by_pyav(data: bytes) -> Any:
+    """20 s of sound, mono at 16 kHz, damage patched over."""
+    pieces = [np.zeros(0, np.float32)]
+    resampler = av.AudioResampler(format="flt", layout="mono", rate=16_000)
+    unreadable = (av.error.FFmpegError, ValueError, IndexError)
+    with suppress(*unreadable), av.open(io.BytesIO(data)) as container:
+        for packet in container.demux(container.streams.audio[0]):
+            with suppress(av.error.FFmpegError):
+                for frame in packet.decode():
+                    pieces += [one.to_ndarray()[0] for one in resampler.resample(frame)]
+    return np.concatenate(pieces)[: 20 * 16_000]
