@@ -93,10 +93,10 @@ def _flatten_parts(parts: Sequence[Any]) -> tuple[str, list[Part]]:
             text += _checked(block)
         elif not isinstance(block, Mapping):
             raise ValueError(f"a content part is text or an object, not {block!r:.80}")
-        elif block.get("type") == "text":
-            text += _checked(str(block.get("text", "")))
+        elif (fields := cast("Mapping[str, Any]", block)).get("type") == "text":
+            text += _checked(str(fields.get("text", "")))
         else:
-            part = part_from_message(block)
+            part = part_from_message(fields)
             media.append(part)
             before = "\n" if text and not text.endswith("\n") else ""
             text += before + MEDIA_TOKENS[kind_of(part)] + "\n"

@@ -111,7 +111,8 @@ def _parse(text: str, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise TrainingError(f"{name}: a recipe is a mapping of settings")
     try:  # YAML has more than a recipe can hold: keys that are lists, values within themselves
-        return cast("dict[str, Any]", json.loads(json.dumps(value, default=str)))
+        plain: dict[str, Any] = json.loads(json.dumps(cast("Any", value), default=str))
+        return plain
     except (TypeError, ValueError, RecursionError) as error:
         raise TrainingError(
             f"{name}: a recipe has plain keys and values, none within itself"
