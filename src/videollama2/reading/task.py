@@ -225,7 +225,7 @@ def unpack(reply: bytes) -> LoadedMedia | SoundWindows | WindowMedia:
         raise ValueError("the reply is no reply") from error
 
 
-def _unpacked(reply: bytes) -> LoadedMedia | SoundWindows:
+def _unpacked(reply: bytes) -> LoadedMedia | SoundWindows | WindowMedia:
     length = int.from_bytes(reply[:_LENGTH_BYTES], "little")
     head: dict[str, Any] = json.loads(reply[_LENGTH_BYTES : _LENGTH_BYTES + length])
     if "error" in head:
