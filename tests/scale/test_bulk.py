@@ -202,13 +202,14 @@ def test_processes_that_die_cost_no_clip_but_the_one_to_blame(
     names = ["a.mp4", "b/c.mp4", "picture.png", "tone.wav", "silent.mp4"]
     clips = [Clip(f"{n}-{name}", str(crowd / name)) for n in range(2) for name in names]
     clips = [clip for clip in clips if clip.id != "1-picture.png"]
+    before = set(multiprocessing.active_children())  # other tests' servers read on
     rows = list(captioned([work(DyingModel(str(tiny_folder), once=tmp_path / "died"))] * 2, clips))
     assert (tmp_path / "died").exists()
     assert sorted(row["clip"] for row in rows) == sorted(clip.id for clip in clips)
     (lost,) = [row for row in rows if row["failure"]]
     assert (lost["clip"], lost["failure"]) == ("0-picture.png", "lost")
     assert "SIGKILL" in lost["reason"]
-    assert not multiprocessing.active_children()
+    assert set(multiprocessing.active_children()) <= before
 
 
 def test_a_model_that_is_not_there_is_said(tmp_path: Path) -> None:
