@@ -42,7 +42,7 @@ def test_every_other_place_has_its_test() -> None:
 
 
 class Upload:
-    """A client that counts how much of its body is taken."""
+    """A client that counts how much of its body is taken before there is an answer."""
 
     def __init__(self, pieces: int, size: int = 65_536, wait_s: float = 0.0) -> None:
         self.left = pieces
@@ -52,7 +52,7 @@ class Upload:
 
     async def receive(self) -> dict[str, Any]:
         await asyncio.sleep(self._wait_s)
-        self.taken += 1
+        self.taken += not self.answer
         self.left -= 1
         return {"type": "http.request", "body": b"a" * self._size, "more_body": self.left > 0}
 

@@ -11,10 +11,17 @@ from typing import Any
 
 import pytest
 
-from videollama2.serving import lifecycle
+from videollama2.serving import gate, lifecycle
 from videollama2.serving.address import listen
 
 REQUEST = b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+@pytest.fixture
+def closed_port(serve: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A server on a socket that wants a key."""
+    monkeypatch.setattr(lifecycle, "create_app", lambda service: gate.Gate(endless, service))
+    yield from on_a_socket(serve(api_key="right").service)
 
 
 @pytest.fixture
@@ -23,7 +30,11 @@ def port(ask: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     monkeypatch.setattr(lifecycle, "_HEADERS_S", 0.5)
     monkeypatch.setattr(lifecycle, "_TAKING_S", 0.5)
     monkeypatch.setattr(lifecycle, "create_app", lambda _: endless)
-    server = lifecycle.Server(ask.service, lambda: None)
+    yield from on_a_socket(ask.service)
+
+
+def on_a_socket(service: Any) -> Iterator[int]:
+    server = lifecycle.Server(service, lambda: None)
     bound = listen("127.0.0.1", 0)
     thread = threading.Thread(target=lambda: asyncio.run(lifecycle._serve(server, bound)))
     thread.start()
@@ -92,3 +103,34 @@ def test_an_answer_that_nobody_takes(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=20) as wire:
         wire.sendall(REQUEST)
         assert b" 200 " in wire.recv(4096)
+
+
+@pytest.mark.parametrize("expects", [b"", b"Expect: 100-continue\r\n"])
+def test_a_refusal_reaches_a_client_that_is_still_sending(closed_port: int, expects: bytes) -> None:
+    size = 40 * 1024**2  # more than the sockets on the way hold
+    with socket.create_connection(("127.0.0.1", closed_port), timeout=20) as wire:
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n"
+        wire.sendall(head.encode() + expects + b"\r\n")
+        wire.sendall(b"{" * size)
+        answer = b""
+        while piece := wire.recv(65_536):
+            answer += piece
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert answer.endswith(b"}")
+    assert b"invalid_api_key" in answer
+
+
+def test_sending_without_an_end_after_a_refusal(
+    closed_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "_LINGER_S", 0.2)
+    with socket.create_connection(("127.0.0.1", closed_port), timeout=20) as wire:
+        head = "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999999\r\n\r\n"
+        wire.sendall(head.encode())
+        with pytest.raises(ConnectionError):
+            send_until(wire, time.monotonic() + 20)
+
+
+def send_until(wire: socket.socket, deadline: float) -> None:
+    while time.monotonic() < deadline:
+        wire.sendall(b"{" * 65_536)

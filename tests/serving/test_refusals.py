@@ -334,14 +334,14 @@ def test_a_deadline(serve: Any) -> None:
 def test_a_late_stream_says_so(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from videollama2.generation import batch
 
-    server = shared(serve, "late", deadline_s=1.0)
-    real = batch.ContinuousBatch._forward
+    server = shared(serve, "late", deadline_s=3.0)
+    real = batch.ContinuousBatch._scores
 
-    def forward(self: Any, *arguments: Any) -> Any:
-        time.sleep(0.02)  # a fast machine would be done before the deadline
-        return real(self, *arguments)
+    def scores(self: Any, longest: int) -> Any:
+        time.sleep(0.1)  # the answer's end is two hundred steps away, its begin is none
+        return real(self, longest)
 
-    monkeypatch.setattr(batch.ContinuousBatch, "_forward", forward)
+    monkeypatch.setattr(batch.ContinuousBatch, "_scores", scores)
     text = server.chat("?", max_tokens=1900, stream=True).text
     last = [line for line in text.split("\n\n") if line][-2]
     assert json.loads(last.removeprefix("data: "))["error"]["code"] == "deadline_exceeded"

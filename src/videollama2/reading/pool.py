@@ -122,6 +122,7 @@ class ReaderPool:
         self._on_lost = on_lost
         self._all: set[_Reader] = set()
         self._lock = threading.Lock()
+        self._closings = 0
         self._free: queue.SimpleQueue[_Reader | None] = queue.SimpleQueue()
         for _ in range(readers):
             self._free.put(None)
@@ -189,6 +190,7 @@ class ReaderPool:
     def close(self) -> None:
         """End every process; reading after that starts them anew."""
         with self._lock:
+            self._closings += 1
             readers, self._all = self._all, set()
         for reader in readers:
             reader.close()
@@ -196,10 +198,14 @@ class ReaderPool:
     def _running(self, reader: _Reader | None) -> _Reader:
         if reader is not None and reader.process.is_alive():
             return reader
+        closings = self._closings
         reader = _Reader(self._loader, self._memory_bytes)
         with self._lock:
-            self._all.add(reader)
-        return reader
+            if closings == self._closings:
+                self._all.add(reader)
+                return reader
+        reader.close()  # nobody else would: closing went by while it was being started
+        raise ReaderLostError("medium", "reading was ended")
 
     def _drop(self, reader: _Reader | None) -> None:
         self._on_lost()

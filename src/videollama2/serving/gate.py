@@ -9,6 +9,7 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 from videollama2.serving.admission import Ticket
@@ -21,6 +22,8 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_LINGER_S = 5.0
 
 OPEN_PATHS = frozenset({"/health/live", "/health/ready"})
 ROUTES = frozenset(
@@ -67,15 +70,19 @@ class Gate:
         scope.setdefault("state", {})["request_id"] = answer.request_id
         began = time.monotonic()
         ticket: Ticket | None = None
+        unread: Receive | None = receive if scope["method"] not in ("GET", "HEAD") else None
         try:
             entrance = self._way(scope)
-            if scope["method"] not in ("GET", "HEAD"):
+            if unread is not None:
                 ticket = self._service.admission.enter()
                 body = await self._body(scope, receive, ticket)
-                receive = replay(body, receive)
+                receive, unread = replay(body, receive), None
             await (entrance or self._app)(scope, receive, answer.send)
         except ApiError as error:
-            await answer.refuse(error)
+            if ticket is not None and unread is not None:
+                ticket.release()  # throwing away what still comes takes no place
+                ticket = None
+            await answer.refuse(error, unread)
         except asyncio.CancelledError:
             if not self._service.admission.closed:
                 raise
@@ -170,8 +177,12 @@ class _Answer:
             message = {**message, "headers": headers}
         await self._send(message)
 
-    async def refuse(self, error: ApiError) -> None:
-        """Send an error, unless an answer has begun: then the connection breaks off."""
+    async def refuse(self, error: ApiError, unread: Receive | None = None) -> None:
+        """Send an error, unless an answer has begun: then the connection breaks off.
+
+        What still comes of a body that is `unread` is thrown away for a while before the connection
+        closes: closing on it would reset the connection, and the client would never see the error.
+        """
         if self._begun:
             return
         body = json.dumps(error.body).encode()
@@ -184,7 +195,17 @@ class _Answer:
         }
         pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         await self.send({"type": "http.response.start", "status": error.status, "headers": pairs})
-        await self.send({"type": "http.response.body", "body": body})
+        await self.send({"type": "http.response.body", "body": body, "more_body": True})
+        if unread is not None:
+            await _throw_away(unread)
+        await self.send({"type": "http.response.body", "body": b""})
+
+
+async def _throw_away(receive: Receive) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LINGER_S):
+            while (await receive()).get("more_body", False):
+                pass
 
 
 def key_of(scope: Scope) -> str:
