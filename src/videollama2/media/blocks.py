@@ -26,18 +26,30 @@ class CutError(Exception):
 def gif_frames(file: BinaryIO, name: str, limits: MediaLimits) -> tuple[int, str | None]:
     """(Whole frames of a GIF, what is missing at its end).
 
-    Raises CorruptMediaError at bytes that begin no block, MediaTooLargeError at too many frames.
+    Raises CorruptMediaError at bytes that begin no block and at pictures outside of the screen,
+    MediaTooLargeError at too many frames.
     """
     frames = 0
     try:
         header = _take(file, 13)
+        width, height = _numbers(header[6:10])
         file.seek(_colours(header[10]), 1)
         while True:
             mark = _take(file, 1)
             if mark == b"\x3b":
                 return frames, None
             if mark == b"\x2c":
-                file.seek(_colours(_take(file, 9)[8]), 1)
+                place = _take(file, 9)
+                left, top, wide, high = _numbers(place[:8])
+                if not frames:  # some writers leave the screen empty, and the first picture is it
+                    width, height = max(width, left + wide), max(height, top + high)
+                if left + wide > width or top + high > height:
+                    raise CorruptMediaError(
+                        name,
+                        f"damaged: picture {frames} lies outside of the others",
+                        "Copy it again",
+                    )
+                file.seek(_colours(place[8]), 1)
                 if not 1 <= _take(file, 1)[0] <= LARGEST_CODE:
                     raise CorruptMediaError(
                         name, "damaged: a picture's codes have an impossible size", "Copy it again"
@@ -56,6 +68,10 @@ def gif_frames(file: BinaryIO, name: str, limits: MediaLimits) -> tuple[int, str
             limits.check_clip_frames(name, frames)
     except CutError:
         return frames, "its end mark is missing"
+
+
+def _numbers(pairs: bytes) -> tuple[int, ...]:
+    return tuple(int.from_bytes(pairs[at : at + 2], "little") for at in range(0, len(pairs), 2))
 
 
 def _colours(flags: int) -> int:

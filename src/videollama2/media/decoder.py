@@ -6,6 +6,7 @@ strict mode) and everything that hangs on the damaged picture counts as unreadab
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -35,13 +36,33 @@ class FalseKeyframeError(DamageError):
     """The picture that decoding began at builds on others, whatever the index says."""
 
 
-def prepare(stream: VideoStream, limits: MediaLimits, *, threads: bool) -> None:
-    """Set the decoder up: strict about damage, with frame threads or without any."""
+THREADED = frozenset(("h264", "hevc", "vp8", "vp9", "av1", "libdav1d"))
+"""Decoders whose frame threads tell of damage, if late: others are quick enough without."""
+MOST_THREADS = 4
+
+
+def prepare(stream: VideoStream, limits: MediaLimits, *, threads: bool) -> bool:
+    """Set the decoder up, strict about damage; whether it has frame threads, if wanted.
+
+    H.264 marks a damaged picture when it has gone through it. A picture that is given out while
+    another thread is still at it may lack the mark, so none is before as many others have begun.
+    """
     context = stream.codec_context
-    context.options = {**STRICT, "max_pixels": str(limits.max_pixels)}
-    context.thread_type = "AUTO" if threads else "NONE"
-    if not threads:
-        context.thread_count = 1
+    options = {**STRICT, "max_pixels": str(limits.max_pixels)}
+    count = min(_processors(), MOST_THREADS)
+    threads = threads and count > 1 and context.codec.name in THREADED
+    context.thread_type = "FRAME" if threads else "NONE"
+    context.thread_count = count if threads else 1
+    if threads and context.codec.name == "h264":
+        options["has_b_frames"] = str(count)
+    context.options = options
+    return threads
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 FORGIVING = frozenset(
@@ -295,8 +316,10 @@ def decode_at(
             if stream is None:
                 raise NoVideoStreamError(source.name, "it has no video stream", "Pass a video")
             read_only(container, stream)
-            prepare(stream, limits, threads=threads)
-            decoder = FrameDecoder(container, stream, timeline, frozenset(times), threads=threads)
+            has_threads = prepare(stream, limits, threads=threads)
+            decoder = FrameDecoder(
+                container, stream, timeline, frozenset(times), threads=has_threads
+            )
             while left:
                 try:
                     frame = decoder.frame_at(left[0])
