@@ -10,7 +10,7 @@ VLLM_STAMP := $(VLLM_VENV)/.installed
 # Large blocks stay with the process: handing them back and forth costs a quarter of a CPU's time.
 STARTER_MEMORY := MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_MMAP_THRESHOLD_=100000000000
 
-.PHONY: help install demo test test-mixins test-vllm venv-vllm test-faults test-faults-short fuzz test-browser check format starter starter-report starter-clips docs bench bench-gpu clean
+.PHONY: help install demo test test-mixins test-vllm venv-vllm test-faults test-faults-short fuzz test-browser check format starter starter-larger starter-report starter-clips docs bench bench-gpu clean
 .DEFAULT_GOAL := help
 
 help:  ## list what can be made
@@ -82,7 +82,22 @@ check: $(STAMP)  ## ruff and pyright strict
 starter: $(STAMP)  ## build the starter from nothing: pictures and notes, training (resumable), weights
 	test -f starter-assets/world.npz || $(BIN)/python scripts/fetch_scene_assets.py
 	$(STARTER_MEMORY) $(BIN)/python -m videollama2.training.starter.train \
-		--world starter-assets/world.npz --run starter-run --out src/videollama2/starter
+		--world starter-assets/world.npz --run starter-run --out starter-run/taught
+	$(STARTER_MEMORY) OMP_NUM_THREADS=1 $(BIN)/python -m videollama2.training.starter.mend \
+		--world starter-assets/world.npz --begin starter-run/taught --run starter-run/mending \
+		--out src/videollama2/starter
+
+LEG_MINUTES ?= 9
+LARGER := --world starter-assets/larger.npz --minutes $(LEG_MINUTES) --workers 8
+
+starter-larger: $(STAMP)  ## the larger world and a model of ten million, for a GPU: say it again until all is done
+	test -f starter-assets/larger.npz || $(BIN)/python scripts/fetch_scene_assets.py --larger
+	test -f starter-run/larger/taught/model.safetensors || $(BIN)/python -m videollama2.training.starter.train \
+		$(LARGER) --size medium --batch-size 128 --pretrain-steps 1500 --joint-steps 4000 \
+		--joint-horizon 5000 --practice-steps 1500 --run starter-run/larger --out starter-run/larger/taught
+	test ! -f starter-run/larger/taught/model.safetensors || $(BIN)/python -m videollama2.training.starter.mend \
+		$(LARGER) --batch-size 128 --steps 1500 --horizon 1500 --cooling-steps 600 --begin starter-run/larger/taught \
+		--run starter-run/larger/mending --out starter-run/larger/starter
 
 starter-report: $(STAMP)  ## accuracy of the starter on held-out clips, by question type and stream
 	$(BIN)/videollama2 eval scenes --model starter --data tests/starter/clips --out outputs/starter-report

@@ -4,7 +4,8 @@ Needs, once: `npm` (Node.js) for the pictures, and the Debian/Ubuntu packages `f
 `fluid-soundfont-gm` for the notes:
 
     apt-get install fluidsynth fluid-soundfont-gm
-    python scripts/fetch_scene_assets.py
+    python scripts/fetch_scene_assets.py            # starter-assets/world.npz
+    python scripts/fetch_scene_assets.py --larger   # starter-assets/larger.npz, for a GPU
 
 The packed file is never committed; NOTICE says where its contents come from.
 """
@@ -25,6 +26,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from videollama2.scenes.larger import LARGER_INSTRUMENTS, LARGER_THINGS
 from videollama2.scenes.names import INSTRUMENTS, THINGS, Instrument
 from videollama2.scenes.world import NOTE_SAMPLES, SAMPLING_RATE, SPRITE_PIXELS, pack_world
 
@@ -36,10 +38,15 @@ NOTE_TICKS = 960  # one second at 480 ticks a beat and 120 beats a minute
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("starter-assets/world.npz"))
+    parser.add_argument("--out", type=Path, help="default: starter-assets/world.npz or larger.npz")
+    parser.add_argument("--larger", action="store_true", help="265 things and 28 sounds")
     parser.add_argument("--pictures", type=Path, help="an already packed .tgz of the pictures")
     parser.add_argument("--sound-font", type=Path, default=SOUND_FONT)
     arguments = parser.parse_args()
+    things = LARGER_THINGS if arguments.larger else THINGS
+    instruments = LARGER_INSTRUMENTS if arguments.larger else INSTRUMENTS
+    named = Path("starter-assets") / ("larger.npz" if arguments.larger else "world.npz")
+    out = arguments.out or named
     for tool in ("fluidsynth", *(() if arguments.pictures else ("npm",))):
         if shutil.which(tool) is None:
             sys.exit(f"{tool} is missing: install it first (see the top of this script)")
@@ -47,17 +54,17 @@ def main() -> None:
         sys.exit(f"{arguments.sound_font} is missing: install fluid-soundfont-gm")
     with tempfile.TemporaryDirectory() as folder:
         archive = arguments.pictures or fetch_pictures(Path(folder))
-        sprites = read_sprites(archive)
+        sprites = read_sprites(archive, things)
         notes = np.stack(
             [
                 render_notes(instrument, arguments.sound_font, Path(folder))
-                for instrument in INSTRUMENTS.values()
+                for instrument in instruments.values()
             ]
         )
-    pack_world(arguments.out, tuple(THINGS), sprites, tuple(INSTRUMENTS), notes)
+    pack_world(out, tuple(things), sprites, tuple(instruments), notes)
     print(
-        f"{arguments.out}: {len(THINGS)} things, {len(INSTRUMENTS)} of them sounding, "
-        f"{arguments.out.stat().st_size / 2**20:.1f} MiB"
+        f"{out}: {len(things)} things, {len(instruments)} of them sounding, "
+        f"{out.stat().st_size / 2**20:.1f} MiB"
     )
 
 
@@ -69,12 +76,12 @@ def fetch_pictures(folder: Path) -> Path:
     return next(folder.glob("*.tgz"))
 
 
-def read_sprites(archive: Path) -> np.ndarray:
-    """The pictures of all things as (things, 48, 48, 4) uint8, in the order of THINGS."""
-    sprites = np.zeros((len(THINGS), SPRITE_PIXELS, SPRITE_PIXELS, 4), np.uint8)
+def read_sprites(archive: Path, things: dict[str, str]) -> np.ndarray:
+    """The pictures of all things as (things, 48, 48, 4) uint8, in their order."""
+    sprites = np.zeros((len(things), SPRITE_PIXELS, SPRITE_PIXELS, 4), np.uint8)
     with tarfile.open(archive) as package:
         members = {Path(member.name).stem: member for member in package.getmembers()}
-        for index, (name, code) in enumerate(THINGS.items()):
+        for index, (name, code) in enumerate(things.items()):
             member = members.get(code) or members.get(f"{code}-fe0f")
             stream = package.extractfile(member) if member else None
             if stream is None:

@@ -139,7 +139,8 @@ class Witness:
             else ["nothing is"]
         )
         sounds = end[min(len(self.onsets), 2)]
-        return f"{row(list(self.appears))} on a {self.background} background, and {sounds} heard"
+        things, background = row(list(self.appears)), row([self.background])
+        return f"{things} on {background} background, and {sounds} heard"
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,8 @@ def model(tokenizer: Any) -> VideoLlama2ForConditionalGeneration:
 
 
 def tensors(batch: Batch) -> dict[str, Tensor]:
-    return {f.name: getattr(batch, f.name) for f in fields(batch) if f.name != "kinds"}
+    values = {f.name: getattr(batch, f.name) for f in fields(batch)}
+    return {name: value for name, value in values.items() if isinstance(value, Tensor)}
 
 
 def same(one: Batch, other: Batch) -> bool:
@@ -338,7 +339,7 @@ def test_the_saved_folder_answers_about_a_clip(world: World, tmp_path: Path) -> 
     trainee = Trainee(SHORT, world)
     folder, path = tmp_path / "starter", tmp_path / "clip.mp4"
     folder.mkdir()
-    save_starter(trainee, folder, SHORT)
+    save_starter(trainee.model, trainee.tokenizer, folder, asdict(SHORT))
     scene = draw_scene(world, np.random.default_rng(2))
     write_clip(scene, world, path, fps=8)
 

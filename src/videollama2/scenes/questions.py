@@ -316,7 +316,7 @@ def describe(scene: Scene) -> str:
     things = listed([article(name) for name in sorted(_seen(scene))], "and")
     heard = [article(name) for name in sorted(_heard(scene))]
     sounds = f"{listed(heard, 'and') or 'nothing'} {'are' if len(heard) > 1 else 'is'} heard"
-    return f"{things} on a {scene.background} background, and {sounds}"
+    return f"{things} on {article(scene.background)} background, and {sounds}"
 
 
 _MAKERS: dict[str, _Maker] = {

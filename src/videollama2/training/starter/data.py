@@ -2,17 +2,18 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from videollama2.media.sampling import uniform_indices
 from videollama2.processing.fbank import fbank
-from videollama2.scenes.drawing import draw_scene
+from videollama2.scenes.drawing import KINDS, draw_scene
 from videollama2.scenes.labels import SOUND_SLOTS, labels
 from videollama2.scenes.names import COLOURS, MOVEMENTS
 from videollama2.scenes.questions import Question, ask
@@ -20,6 +21,8 @@ from videollama2.scenes.rendering import render_frames
 from videollama2.scenes.scene import Scene
 from videollama2.scenes.sounds import render_sound
 from videollama2.scenes.world import CLIP_SECONDS, World
+from videollama2.training.starter.damage import damage_frames, damage_sound, damage_words
+from videollama2.training.starter.facts import FactTargets, fact_arrays, stack_facts
 from videollama2.training.starter.parts import ASSISTANT, END, FRAME_PIXELS, NUM_FRAMES
 
 SLOTS = 4
@@ -62,12 +65,13 @@ class Batch:
     hide_video: Tensor  # (B,) bool
     hide_audio: Tensor  # (B,) bool
     kinds: tuple[tuple[str, ...], ...]  # each question's type, for reports
+    facts: FactTargets | None = None  # of whole clips, where they are asked for
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on a device."""
         moved = {f.name: getattr(self, f.name) for f in fields(self)}
         for name, value in moved.items():
-            if isinstance(value, Tensor):
+            if isinstance(value, Tensor | FactTargets):
                 moved[name] = value.to(device)
         return Batch(**moved)
 
@@ -127,8 +131,28 @@ def label_arrays(scene: Scene, world: World) -> dict[str, np.ndarray[Any, Any]]:
 
 
 @dataclass(frozen=True)
+class Hardening:
+    """How a batch is made harder, or nearer to life, than the arrays of a plain scene.
+
+    Attributes:
+        kinds: how often each kind of scene is drawn, in the order of `drawing.KINDS`.
+        eagerness: how eagerly each type of question is asked, 1 where it is not named.
+        pictures, sound, words: the share of rows, or of questions, that are damaged.
+    """
+
+    kinds: tuple[float, ...]
+    eagerness: Mapping[str, float]
+    pictures: float
+    sound: float
+    words: float
+
+
+@dataclass(frozen=True)
 class BatchMaker:
-    """Draws batches: batch `step` of a seed is always the same."""
+    """Draws batches: batch `step` of a seed is always the same.
+
+    `hear` makes of each soundtrack, (samples,) at 16 kHz, what is heard instead.
+    """
 
     world: World
     tokenizer: Any
@@ -137,11 +161,15 @@ class BatchMaker:
     split: str = "train"
     hide: float = 0.1
     practice_from: float = math.inf
+    hardening: Hardening | None = None
+    hear: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None
 
     def make(self, seed: Sequence[int], step: int) -> Batch:
         """The batch of this step: whole clips with questions."""
         rng = np.random.default_rng([*seed, step])
         eagerness = PRACTICE if step >= self.practice_from else None
+        if self.hardening is not None:
+            eagerness = self.hardening.eagerness
         rows = [self._row(rng, eagerness=eagerness) for _ in range(self.batch_size)]
         return self._stack(rows, rng)
 
@@ -175,6 +203,7 @@ class BatchMaker:
             hide_video=_tensor(draw < self.hide),
             hide_audio=_tensor((draw >= self.hide) & (draw < 2 * self.hide)),
             kinds=tuple(row["kinds"] for row in rows),
+            facts=stack_facts([row["facts"] for row in rows]) if self.hardening else None,
             **text,
             **stacked,
         )
@@ -185,7 +214,9 @@ class BatchMaker:
         slots: list[int] | None = None,
         eagerness: Mapping[str, float] | None = None,
     ) -> dict[str, Any]:
-        scene = draw_scene(self.world, rng)
+        harder = self.hardening
+        kind = None if harder is None else KINDS[int(rng.choice(len(KINDS), p=harder.kinds))]
+        scene = draw_scene(self.world, rng, kind)
         times = frame_times(int(rng.choice(FRAME_RATES)))
         arrays = label_arrays(scene, self.world)
         questions: Sequence[Question] = ()
@@ -196,13 +227,37 @@ class BatchMaker:
             times = [time for slot in slots for time in times[slot * pair : (slot + 1) * pair]]
             for name in ("things", "movements", "plates"):
                 arrays[name] = arrays[name][slots]
-        return {
+        row: dict[str, Any] = {
             "frames": render_frames(scene, self.world, times, FRAME_PIXELS),
             "waveform": render_sound(scene, self.world),
-            "kinds": tuple(question.kind for question in questions),
-            **encode_questions(self.tokenizer, questions),
             **arrays,
         }
+        if harder is not None:
+            row["facts"] = fact_arrays(scene, labels(scene, self.world, SLOTS), self.world, CELLS)
+            questions = _damage(row, questions, harder, rng)
+        if self.hear is not None:
+            row["waveform"] = self.hear(row["waveform"])
+        row["kinds"] = tuple(question.kind for question in questions)
+        return row | encode_questions(self.tokenizer, questions)
+
+
+def _damage(
+    row: dict[str, Any],
+    questions: Sequence[Question],
+    harder: Hardening,
+    rng: np.random.Generator,
+) -> list[Question]:
+    """Damage the row's pictures and sound in place; the questions come back, some reworded."""
+    if rng.random() < harder.pictures:
+        row["frames"] = damage_frames(row["frames"], rng)
+    if rng.random() < harder.sound:
+        row["waveform"] = damage_sound(row["waveform"], rng)
+    return [
+        replace(question, text=damage_words(question.text, rng))
+        if rng.random() < harder.words
+        else question
+        for question in questions
+    ]
 
 
 class _Steps(IterableDataset[Batch]):

@@ -94,10 +94,31 @@ def _single_ids(tokenizer: Any, words: tuple[str, ...]) -> list[int]:
     return [ids[0] for ids in encoded]
 
 
+@dataclass(frozen=True)
+class Read:
+    """What the language model makes of rows.
+
+    `logits` (N, vocabulary) and `targets` (N,) are those of all rows' answer positions; `media` is
+    (B, video and audio tokens, D), half way up.
+    """
+
+    logits: Tensor
+    targets: Tensor
+    media: Tensor
+
+
 def answer_logits(
     model: VideoLlama2ForConditionalGeneration, streams: Streams, batch: Batch, tokenizer: Any
 ) -> tuple[Tensor, Tensor]:
-    """Logits and targets (answer positions of all rows, vocabulary) and their targets.
+    """Logits (answer positions of all rows, vocabulary) and their targets: see `read_rows`."""
+    read = read_rows(model, streams, batch, tokenizer)
+    return read.logits, read.targets
+
+
+def read_rows(
+    model: VideoLlama2ForConditionalGeneration, streams: Streams, batch: Batch, tokenizer: Any
+) -> Read:
+    """Run the language model over whole rows.
 
     The row is [user][video][audio][question 0][question 1]...; a question sees the media and
     itself, and its positions go on from the media's end, so it is as if it stood alone. A hidden
@@ -129,11 +150,14 @@ def answer_logits(
     allowed = causal & (same | to_media)
     allowed[:, :, :media] &= to_media[:, :, :media]
     allowed |= torch.eye(length, dtype=torch.bool, device=device)
-    hidden = model.get_decoder()(
+    layers = model.get_decoder()(
         inputs_embeds=inputs,
         attention_mask=allowed[:, None],
         position_ids=positions,
         use_cache=False,
-    ).last_hidden_state[:, media:]
+        output_hidden_states=True,
+    )
+    hidden = layers.last_hidden_state[:, media:]
     wanted = batch.targets != IGNORED
-    return model.logits(hidden[wanted]), batch.targets[wanted]
+    half_way = layers.hidden_states[len(layers.hidden_states) // 2]
+    return Read(model.logits(hidden[wanted]), batch.targets[wanted], half_way[:, 1:media])

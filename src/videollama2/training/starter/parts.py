@@ -1,6 +1,7 @@
 """What the starter is made of: its tokenizer and its configuration."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, cast
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
@@ -68,15 +69,41 @@ def _token_id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:
     return cast("int", tokenizer.convert_tokens_to_ids(token))
 
 
-def build_config(tokenizer: PreTrainedTokenizerFast, **text_changes: Any) -> VideoLlama2Config:
-    """About three million parameters: ViT, STC v35, BEATs-style encoder, MLP, Qwen2-style model."""
+@dataclass(frozen=True)
+class Size:
+    """Width, layers and heads of the language model, and of both encoders; layers of BEATs."""
+
+    text: tuple[int, int, int]
+    vision: tuple[int, int, int]
+    audio_layers: int
+
+
+SIZES = {
+    "small": Size(text=(160, 4, 5), vision=(128, 4, 4), audio_layers=3),  # 3.5 million; ships
+    "medium": Size(text=(256, 6, 8), vision=(192, 4, 6), audio_layers=3),  # for a GPU
+}
+
+
+def build_config(
+    tokenizer: PreTrainedTokenizerFast, size: str = "small", **text_changes: Any
+) -> VideoLlama2Config:
+    """A model of a size of `SIZES`: ViT, STC v35, BEATs-style encoder, MLP, Qwen2-style model.
+
+    Raises:
+        ValueError: there is no such size.
+    """
+    if size not in SIZES:
+        raise ValueError(f"size {size!r} is none of {', '.join(SIZES)}")
+    chosen = SIZES[size]
+    width, layers, heads = chosen.text
+    encoder_width, encoder_layers, encoder_heads = chosen.vision
     text = {
         "model_type": "qwen2",
-        "hidden_size": 160,
-        "intermediate_size": 448,
-        "num_hidden_layers": 4,
-        "num_attention_heads": 5,
-        "num_key_value_heads": 5,
+        "hidden_size": width,
+        "intermediate_size": width * 14 // 5,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": heads,
         "max_position_embeddings": 2048,
         "vocab_size": len(tokenizer),
         "tie_word_embeddings": True,
@@ -88,19 +115,19 @@ def build_config(tokenizer: PreTrainedTokenizerFast, **text_changes: Any) -> Vid
     }
     vision = {
         "model_type": "siglip_vision_model",
-        "hidden_size": 128,
-        "intermediate_size": 512,
-        "num_hidden_layers": 4,
-        "num_attention_heads": 4,
+        "hidden_size": encoder_width,
+        "intermediate_size": 4 * encoder_width,
+        "num_hidden_layers": encoder_layers,
+        "num_attention_heads": encoder_heads,
         "image_size": FRAME_PIXELS,
         "patch_size": 16,
         "vision_use_head": False,
     }
     audio = {
-        "hidden_size": 128,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 4,
-        "intermediate_size": 512,
+        "hidden_size": encoder_width,
+        "num_hidden_layers": chosen.audio_layers,
+        "num_attention_heads": encoder_heads,
+        "intermediate_size": 4 * encoder_width,
         "input_patch_size": 32,
         "patch_embedding_size": 128,
         "conv_pos": 16,

@@ -12,7 +12,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -50,6 +50,7 @@ class Settings:
     weight_decay: float = 0.05
     word_space_weight: float = 0.3  # of the word-space loss in the joint phase
     questions: int = 8
+    size: str = "small"  # one of `parts.SIZES`
 
     @property
     def steps(self) -> int:
@@ -69,7 +70,9 @@ class Trainee(nn.Module):
         super().__init__()
         torch.manual_seed(settings.seed)  # pyright: ignore[reportUnknownMemberType]
         self.tokenizer: Any = build_tokenizer(all_texts(world))
-        self.model = VideoLlama2ForConditionalGeneration(build_config(self.tokenizer))
+        self.model = VideoLlama2ForConditionalGeneration(
+            build_config(self.tokenizer, settings.size)
+        )
         self.word_space = WordSpace(self.tokenizer, world)
 
     def loss(self, batch: Batch, settings: Settings, joint: bool) -> torch.Tensor:
@@ -91,7 +94,7 @@ def learning_rate(settings: Settings, step: int) -> float:
     """Warm up, hold, then cosine to a hundredth; practice is cosine from its start."""
     if step >= settings.practice_from:
         done = (step - settings.practice_from) / max(settings.practice_steps, 1)
-        return _cosine(settings.practice_learning_rate, done)
+        return cosine(settings.practice_learning_rate, done)
     joint = step >= settings.pretrain_steps
     peak = settings.joint_learning_rate if joint else settings.learning_rate
     at = step - settings.pretrain_steps if joint else step
@@ -100,21 +103,23 @@ def learning_rate(settings: Settings, step: int) -> float:
     if not joint:
         return peak  # the joint phase goes on from here: no need to cool down twice
     half = settings.joint_horizon // 2
-    return _cosine(peak, max(0.0, (at - half) / max(settings.joint_horizon - half, 1)))
+    return cosine(peak, max(0.0, (at - half) / max(settings.joint_horizon - half, 1)))
 
 
-def _cosine(peak: float, done: float) -> float:
+def cosine(peak: float, done: float) -> float:
+    """From the peak to a hundredth of it, along half a wave; `done` goes from 0 to 1."""
     return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
 
 
-def _optimizer(trainee: Trainee, settings: Settings) -> torch.optim.AdamW:
+def build_optimizer(trainee: nn.Module, weight_decay: float) -> torch.optim.AdamW:
+    """AdamW; what is no matrix does not decay. The rate is set at each step."""
     matrices = [p for p in trainee.parameters() if p.dim() > 1]
     others = [p for p in trainee.parameters() if p.dim() <= 1]
     groups = [
-        {"params": matrices, "weight_decay": settings.weight_decay},
+        {"params": matrices, "weight_decay": weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.95), fused=True)
+    return torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.95), fused=True)
 
 
 @dataclass(frozen=True)
@@ -123,14 +128,14 @@ class Run:
 
     folder: Path
 
-    def save(self, trainee: Trainee, optimizer: torch.optim.Optimizer, step: int) -> None:
+    def save(self, trainee: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
         """Write the checkpoint beside the old one, then take its place."""
         state = {"model": trainee.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
         partial = self.folder / "checkpoint.partial"
         torch.save(state, partial)
         os.replace(partial, self.folder / "checkpoint.pt")
 
-    def resume(self, trainee: Trainee, optimizer: torch.optim.Optimizer) -> int:
+    def resume(self, trainee: nn.Module, optimizer: torch.optim.Optimizer) -> int:
         """Load the last checkpoint, if any; the step to go on from."""
         path = self.folder / "checkpoint.pt"
         if not path.exists():
@@ -140,7 +145,7 @@ class Run:
         optimizer.load_state_dict(state["optimizer"])
         return int(state["step"])
 
-    def check_settings(self, settings: Settings) -> None:
+    def check_settings(self, settings: Any) -> None:
         """A run goes on with the settings that it began with.
 
         Raises:
@@ -159,7 +164,8 @@ class Run:
         log.info("%s", "  ".join(f"{name} {value}" for name, value in values.items()))
 
 
-def _legs(stream: Iterable[Batch], deadline: float) -> Iterator[Batch]:
+def legs(stream: Iterable[Batch], deadline: float) -> Iterator[Batch]:
+    """The batches until the deadline (`time.monotonic`) is past."""
     for batch in stream:
         yield batch
         if time.monotonic() > deadline:
@@ -179,7 +185,7 @@ def train(
     """Train to the end, or until the leg's minutes are over (then None)."""
     run.check_settings(settings)
     trainee = Trainee(settings, world).to(device)
-    optimizer = _optimizer(trainee, settings)
+    optimizer = build_optimizer(trainee, settings.weight_decay)
     step = run.resume(trainee, optimizer)
     maker = BatchMaker(
         world,
@@ -192,13 +198,13 @@ def train(
     began, begun_at, recent = time.monotonic(), step, 0.0
     seed = (settings.seed, SCENE_SEED)
     stream = batches(maker, seed, step, settings.steps, settings.pretrain_steps, workers)
-    for batch in _legs(stream, deadline):
+    for batch in legs(stream, deadline):
         joint = step >= settings.pretrain_steps
         trainee.train()
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(settings, step)
         loss = trainee.loss(batch.to(device), settings, joint)
-        _descend(trainee, optimizer, loss)
+        descend(trainee, optimizer, loss)
         step += 1
         recent = 0.95 * recent + 0.05 * loss.item() if recent else loss.item()
         if step % 50 == 0 or step == settings.steps:
@@ -207,14 +213,14 @@ def train(
                 step=step, joint=joint, loss=round(recent, 4), scenes_per_second=round(pace, 1)
             )
         if joint and (step - settings.pretrain_steps) % 250 == 0:
-            _note_scores(trainee, maker, run, step, settings)
+            note_scores(trainee.model, maker, run, step, settings.seed)
         if step % save_every == 0:
             run.save(trainee, optimizer, step)
     run.save(trainee, optimizer, step)
     return trainee if step >= settings.steps else None
 
 
-def _descend(trainee: Trainee, optimizer: Any, loss: Any) -> None:
+def descend(trainee: nn.Module, optimizer: Any, loss: Any) -> None:
     """One step downhill. (torch leaves `backward` and `step` untyped.)"""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
@@ -222,10 +228,11 @@ def _descend(trainee: Trainee, optimizer: Any, loss: Any) -> None:
     optimizer.step()
 
 
-def _note_scores(
-    trainee: Trainee, maker: BatchMaker, run: Run, step: int, settings: Settings
+def note_scores(
+    model: VideoLlama2ForConditionalGeneration, maker: BatchMaker, run: Run, step: int, seed: int
 ) -> None:
-    scores = score(trainee.model, maker, (settings.seed, HELD_OUT_SEED), steps=6)
+    """A line of the log with accuracy on a few held-out batches, by question type."""
+    scores = score(model, maker, (seed, HELD_OUT_SEED), steps=6)
     run.note(
         step=step,
         mean_closed=round(mean_accuracy(scores, OPEN_KINDS), 3),
@@ -233,16 +240,15 @@ def _note_scores(
     )
 
 
-def save_starter(trainee: Trainee, folder: Path, settings: Settings) -> None:
+def save_starter(untyped: Any, tokenizer: Any, folder: Path, settings: Mapping[str, Any]) -> None:
     """Weights in bfloat16, tokenizer and config: what `from_pretrained` reads."""
-    untyped: Any = trainee.model
     model = untyped.to(dtype=torch.bfloat16)
-    model.generation_config.eos_token_id = trainee.tokenizer.eos_token_id
-    model.generation_config.pad_token_id = trainee.tokenizer.pad_token_id
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.save_pretrained(folder)
-    processor: Any = VideoLlama2Processor.from_config(model.config, trainee.tokenizer, PIXELS)
+    processor: Any = VideoLlama2Processor.from_config(model.config, tokenizer, PIXELS)
     processor.save_pretrained(folder)
-    (folder / "training.json").write_text(json.dumps(asdict(settings), indent=2) + "\n")
+    (folder / "training.json").write_text(json.dumps(settings, indent=2) + "\n")
 
 
 def main() -> None:
@@ -274,7 +280,7 @@ def main() -> None:
     )
     if trainee is not None and arguments["out"] is not None:
         arguments["out"].mkdir(parents=True, exist_ok=True)
-        save_starter(trainee, arguments["out"], settings)
+        save_starter(trainee.model, trainee.tokenizer, arguments["out"], asdict(settings))
         log.info("the starter is in %s", arguments["out"])
 
 

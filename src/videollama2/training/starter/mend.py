@@ -1,0 +1,211 @@
+"""The starter's last phase: what a finished model does badly, taught to it again.
+
+    python -m videollama2.training.starter.mend --world starter-assets/world.npz \
+        --begin starter-run/taught --run starter-run/mending --out src/videollama2/starter
+
+It begins from saved weights, in bfloat16 as they are, with fresh heads and a fresh optimizer: so it
+gives the same whether the phases before it were run just now or long ago. Seeded and resumable, as
+they are.
+"""
+
+import argparse
+import json
+import logging
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from videollama2.assistant import VideoLlama2
+from videollama2.scenes.world import World, load_world
+from videollama2.training.starter.data import (
+    IGNORED,
+    SLOTS,
+    Batch,
+    BatchMaker,
+    Hardening,
+    batches,
+)
+from videollama2.training.starter.facts import Facts
+from videollama2.training.starter.objective import WordSpace, encode, read_rows
+from videollama2.training.starter.train import (
+    Run,
+    build_optimizer,
+    cosine,
+    descend,
+    legs,
+    note_scores,
+    save_starter,
+)
+
+log = logging.getLogger("videollama2.starter")
+SCENE_SEED = 5  # 1 to 4 are taken: training, its scores, the clips that ship, the report
+# More scenes that need both streams or an order, more questions of what was learned worst.
+HARDENING = Hardening(
+    kinds=(0.36, 0.34, 0.30),
+    eagerness={
+        **dict.fromkeys(("place", "source_visible", "before_after", "next_thing"), 3.0),
+        **dict.fromkeys(("last_thing", "thing_on_plate"), 2.5),
+        **dict.fromkeys(("which_first", "is_there", "who_sounds", "count_things"), 1.3),
+        **dict.fromkeys(("choice", "movement", "plate_colour", "is_heard"), 0.7),
+        **dict.fromkeys(("heard", "which_sound_first", "last_sound", "count_sounds"), 0.5),
+        "background": 0.3,
+    },
+    pictures=0.4,
+    sound=0.4,
+    words=0.4,
+)
+
+
+@dataclass(frozen=True)
+class MendSettings:
+    """Everything that the outcome depends on, besides the weights begun with."""
+
+    seed: int = 0
+    batch_size: int = 32
+    questions: int = 8
+    steps: int = 500
+    horizon: int = 540  # the step at which it would have cooled down
+    cooling_steps: int = 220  # up to there, along a cosine; before it the rate is constant
+    learning_rate: float = 6e-4
+    warmup_steps: int = 40
+    weight_decay: float = 0.05
+    word_space_weight: float = 0.3
+    facts_weight: float = 0.2
+
+
+class Patient(nn.Module):
+    """The model that is mended, with heads that ask it for words and facts."""
+
+    def __init__(self, begin: str, settings: MendSettings, world: World) -> None:
+        super().__init__()
+        taught = VideoLlama2.from_pretrained(begin)
+        torch.manual_seed(settings.seed)  # pyright: ignore[reportUnknownMemberType]
+        self.tokenizer: Any = taught.tokenizer
+        untyped: Any = taught.model
+        self.model = untyped.float()
+        self.word_space = WordSpace(self.tokenizer, world)
+        width = self.model.config.text_config.hidden_size
+        self.facts = Facts(width, len(world.names), SLOTS)
+
+    def loss(self, batch: Batch, settings: MendSettings) -> Tensor:
+        """Answers, each question weighing by the root of its answer's length, words, and facts."""
+        streams = encode(self.model, batch)
+        embeddings = cast("nn.Embedding", self.model.get_input_embeddings()).weight
+        words = self.word_space.loss(streams, embeddings, batch)
+        read = read_rows(self.model, streams, batch, self.tokenizer)
+        each = nn.functional.cross_entropy(read.logits, read.targets, reduction="none")
+        weights = answer_weights(batch)
+        answers = (each * weights).sum() / weights.sum()
+        if batch.facts is None:
+            raise ValueError("the batch was drawn without facts: give its maker a Hardening")
+        facts = self.facts.loss(
+            streams.video, read.media, batch.facts, ~batch.hide_video, ~batch.hide_audio
+        )
+        return answers + settings.word_space_weight * words + settings.facts_weight * facts
+
+
+def answer_weights(batch: Batch) -> Tensor:
+    """(N,) one over the root of its answer's length, for each answer position of all rows.
+
+    With every token alike, one description outweighs ten times yes or no.
+    """
+    wanted = batch.targets != IGNORED
+    rows = torch.arange(wanted.shape[0], device=wanted.device)[:, None].expand_as(wanted)
+    questions = int(batch.segments.max()) + 1
+    number = (rows * questions + batch.segments)[wanted]
+    return torch.bincount(number)[number].float().rsqrt()
+
+
+def mend_rate(settings: MendSettings, step: int) -> float:
+    """Warm up, hold, then a cosine that would be down to a hundredth at the horizon."""
+    if step < settings.warmup_steps:
+        return settings.learning_rate * (step + 1) / settings.warmup_steps
+    cooled = step - (settings.horizon - settings.cooling_steps)
+    return cosine(settings.learning_rate, max(0.0, cooled / max(settings.cooling_steps, 1)))
+
+
+def mend(
+    world: World,
+    begin: str,
+    settings: MendSettings,
+    run: Run,
+    *,
+    device: str,
+    workers: int,
+    minutes: float,
+    save_every: int = 50,
+    score_every: int = 150,
+) -> Patient | None:
+    """Train to the end, or until the leg's minutes are over (then None)."""
+    run.check_settings(settings)
+    patient = Patient(begin, settings, world).to(device)
+    optimizer = build_optimizer(patient, settings.weight_decay)
+    step = run.resume(patient, optimizer)
+    plain = BatchMaker(world, patient.tokenizer, settings.batch_size, settings.questions)
+    maker = BatchMaker(
+        world, patient.tokenizer, settings.batch_size, settings.questions, hardening=HARDENING
+    )
+    seed = (settings.seed, SCENE_SEED)
+    deadline = time.monotonic() + 60 * minutes
+    began, begun_at, recent = time.monotonic(), step, 0.0
+    for batch in legs(batches(maker, seed, step, settings.steps, 0, workers), deadline):
+        patient.train()
+        for group in optimizer.param_groups:
+            group["lr"] = mend_rate(settings, step)
+        loss = patient.loss(batch.to(device), settings)
+        descend(patient, optimizer, loss)
+        step += 1
+        recent = 0.95 * recent + 0.05 * loss.item() if recent else loss.item()
+        if step % 25 == 0 or step == settings.steps:
+            pace = (step - begun_at) * settings.batch_size / (time.monotonic() - began)
+            run.note(step=step, loss=round(recent, 4), scenes_per_second=round(pace, 1))
+        if step % score_every == 0:
+            note_scores(patient.model, plain, run, step, settings.seed)
+        if step % save_every == 0:
+            run.save(patient, optimizer, step)
+    run.save(patient, optimizer, step)
+    return patient if step >= settings.steps else None
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--world", required=True, help="packed pictures and notes")
+    parser.add_argument("--begin", required=True, help="a folder with the weights to begin from")
+    parser.add_argument("--run", required=True, type=Path, help="checkpoint and log")
+    parser.add_argument("--out", required=True, type=Path, help="where the finished model goes")
+    parser.add_argument("--minutes", default=math.inf, type=float, help="end this leg after")
+    parser.add_argument("--workers", default=1, type=int, help="processes that draw scenes")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    for name, value in asdict(MendSettings()).items():
+        kind = cast("Any", type(value))
+        parser.add_argument(f"--{name.replace('_', '-')}", default=value, type=kind)
+    arguments = vars(parser.parse_args())
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    settings = MendSettings(**{name: arguments[name] for name in asdict(MendSettings())})
+    patient = mend(
+        load_world(arguments["world"]),
+        arguments["begin"],
+        settings,
+        Run(arguments["run"]),
+        device=arguments["device"],
+        workers=arguments["workers"],
+        minutes=arguments["minutes"],
+    )
+    if patient is not None:
+        taught = json.loads((Path(arguments["begin"]) / "training.json").read_text())
+        arguments["out"].mkdir(parents=True, exist_ok=True)
+        told = taught | {"mending": asdict(settings)}
+        save_starter(patient.model, patient.tokenizer, arguments["out"], told)
+        log.info("the starter is in %s", arguments["out"])
+
+
+if __name__ == "__main__":
+    main()
