@@ -276,6 +276,22 @@ class Hostile:
         raise SystemExit
 
 
+def test_an_error_of_ours_has_the_form_of_every_other(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from videollama2.serving import app
+
+    server = shared(serve, "failing")
+
+    def fail(*_: Any) -> None:
+        raise ZeroDivisionError("a secret")
+
+    monkeypatch.setattr(app, "Completion", fail)
+    reply = server.chat("?")
+    refused(reply, 500, "internal_error")
+    assert "secret" not in reply.text
+
+
 # --- load ---
 
 _SHARED: dict[str, Any] = {}

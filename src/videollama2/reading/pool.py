@@ -26,6 +26,7 @@ from videollama2.reading.task import (
 
 MIB = 1024**2
 _START_S = 120.0
+_STARTS = 3
 _LARGEST_REPLY = 2 * 1024**3
 
 
@@ -47,7 +48,11 @@ def prepare(*modules: str) -> None:
 
 
 class _Reader:
-    """One process and the wire to it."""
+    """One process and the wire to it.
+
+    Raises:
+        ReaderLostError: it died, or the process that starts others did, before it was ready.
+    """
 
     def __init__(self, loader: MediaLoader, memory_bytes: int) -> None:
         kinds = multiprocessing.get_all_start_methods()
@@ -58,12 +63,16 @@ class _Reader:
         self.process = context.Process(
             target=serve, args=(theirs, loader, memory_bytes), daemon=True
         )
-        self.process.start()
-        theirs.close()
-        if not self.wire.poll(_START_S):
+        try:
+            self.process.start()
+            theirs.close()
+            if not self.wire.poll(_START_S):
+                raise TimeoutError
+            self.wire.recv_bytes(16)
+        except (EOFError, OSError) as error:  # TimeoutError is one
+            theirs.close()
             self.close()
-            raise ReaderLostError("medium", "no process to read it could be started")
-        self.wire.recv_bytes(16)
+            raise ReaderLostError("medium", "no process to read it could be started") from error
         self._most = self._size() + memory_bytes // 2
 
     @property
@@ -93,9 +102,10 @@ class _Reader:
         raise ReaderLostError("medium", f"reading it takes longer than {timeout_s:g} s")
 
     def close(self) -> None:
-        """End the process."""
-        self.process.kill()
-        self.process.join()
+        """End the process; one that has lost the process that started it ends with the wire."""
+        if self.process.pid is not None:
+            self.process.kill()
+            self.process.join()
         with suppress(OSError):
             self.wire.close()
 
@@ -196,16 +206,24 @@ class ReaderPool:
             reader.close()
 
     def _running(self, reader: _Reader | None) -> _Reader:
-        if reader is not None and reader.process.is_alive():
-            return reader
+        if reader is not None:
+            if reader.process.is_alive():
+                return reader
+            self._end(reader)
         closings = self._closings
-        reader = _Reader(self._loader, self._memory_bytes)
+        reader = self._started()
         with self._lock:
             if closings == self._closings:
                 self._all.add(reader)
                 return reader
         reader.close()  # nobody else would: closing went by while it was being started
         raise ReaderLostError("medium", "reading was ended")
+
+    def _started(self) -> _Reader:
+        for _ in range(_STARTS - 1):
+            with suppress(ReaderLostError):  # no medium is to blame
+                return _Reader(self._loader, self._memory_bytes)
+        return _Reader(self._loader, self._memory_bytes)
 
     def _drop(self, reader: _Reader | None) -> None:
         self._on_lost()

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response, Streami
 from starlette.exceptions import HTTPException
 
 from videollama2.serving.completions import Completion
-from videollama2.serving.errors import ApiError
+from videollama2.serving.errors import ApiError, internal
 from videollama2.serving.gate import Application, Gate, key_of
 from videollama2.serving.metrics import CONTENT_TYPE
 from videollama2.serving.page.mount import HINT, Page, is_installed
@@ -44,6 +44,7 @@ def create_app(service: Service) -> Application:
         app.get("/")(_hint)
     app.add_exception_handler(ApiError, _refused)
     app.add_exception_handler(HTTPException, _not_found)
+    app.add_exception_handler(Exception, _broken)
     return Gate(app, service, None if page is None else page.door)
 
 
@@ -134,6 +135,11 @@ async def _refused(_: Request, error: Exception) -> Response:
     if not isinstance(error, ApiError):
         raise error
     return JSONResponse(error.body, error.status, headers=error.headers)
+
+
+async def _broken(_: Request, __: Exception) -> Response:
+    error = internal()  # the gate logs what it was
+    return JSONResponse(error.body, error.status)
 
 
 async def _not_found(_: Request, error: Exception) -> Response:
