@@ -50,9 +50,10 @@ def test_pixels_are_the_released_ones_within_half_a_grey_level(
     pixels_key: str, preprocessing: Any
 ) -> None:
     _, size, tower, geometry = pixels_key.split(".")
-    settings = PixelSettings.from_processor(preprocessing.tower_settings(tower), geometry)
     frames = list(preprocessing[f"frames.{size}"].numpy())
     wanted = preprocessing[pixels_key]
+    asked = preprocessing.tower_settings(tower, wanted.shape[-1])
+    settings = PixelSettings.from_processor(asked, geometry)
     while len(frames) < len(wanted):
         frames.append(black_frame(frames[-1]))
     assert off_by_grey_levels(to_pixels(frames, settings), wanted, settings.image_std) <= 0.5
@@ -93,9 +94,11 @@ def test_pixels_of_a_clip_are_the_released_ones(
         if time_range
         else (None, None)
     )
-    settings = PixelSettings.from_processor(preprocessing.tower_settings(tower), geometry)
+    wanted = preprocessing[clip_pixels_key]
+    asked = preprocessing.tower_settings(tower, wanted.shape[-1])
+    settings = PixelSettings.from_processor(asked, geometry)
     read = read_video(str(media_folder / clip), num_frames=int(frames), start=start, end=end)
-    found, wanted = to_pixels(read.frames, settings), preprocessing[clip_pixels_key]
+    found = to_pixels(read.frames, settings)
     # Recorded in float16: half of its step at these values, in grey levels.
     rounding = float(wanted.float().abs().max()) * 2.0**-11 * 255 * max(settings.image_std)
     assert off_by_grey_levels(found, wanted, settings.image_std) <= 0.5 + rounding
