@@ -36,9 +36,10 @@ def write_video(
     sound: bool = True,
     seed: int = 0,
     sound_s: float | None = None,
+    options: dict[str, str] | None = None,
 ) -> Path:
     """H.264 at 10 frames a second, with AAC (of `sound_s`, else as long) or without."""
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", container_options=options or {}) as container:
         video = container.add_stream("libx264", rate=10)
         video.width = video.height = 64
         video.pix_fmt = "yuv420p"

@@ -18,6 +18,7 @@ from videollama2.media import (
     UnsupportedMediaError,
     probe,
     read_image,
+    read_video,
 )
 
 
@@ -51,6 +52,16 @@ def test_exif_orientation_is_applied():
     exif[0x0112] = 6  # turn by 90 degrees clockwise for showing
     found = read_image(encoded(Image.fromarray(rgb), "PNG", exif=exif))
     np.testing.assert_array_equal(found, np.rot90(rgb, -1))
+
+
+def test_a_camera_s_jpeg_with_more_pictures_inside_is_its_first_one():
+    """Multi-picture JPEGs (MPO) hold previews or depth maps: no clip."""
+    first, second = (Image.new("RGB", size, (200, 10, 10)) for size in ((48, 32), (24, 16)))
+    file = io.BytesIO()
+    first.save(file, format="MPO", save_all=True, append_images=[second])
+    assert probe(file.getvalue()).kind == "image"
+    assert read_image(file.getvalue()).shape == (32, 48, 3)
+    assert len(read_video(file.getvalue(), num_frames=4).frames) == 1
 
 
 def test_alpha_palette_grey_and_16_bits():

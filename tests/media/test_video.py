@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import av
+import av.filter
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -126,6 +128,30 @@ def test_rotation_of_the_container_is_applied(degrees, clips):
     np.testing.assert_array_equal(clip.frames[0], expected)
     assert (found.height, found.width) == expected.shape[:2]
     assert found.rotation == (360 - degrees) % 360
+
+
+def test_interlaced_pictures_are_converted_as_ffmpeg_does(tmp_path):
+    """Whole, not field by field, which is how the released code's decoder does it too."""
+    flags = {"flags": "+ildct+ilme", "x264-params": "tff=1", "preset": "ultrafast"}
+    path = write_clip(tmp_path / "interlaced.mp4", frames=8, options=flags)
+    graph = av.filter.Graph()
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        chain = [
+            graph.add_buffer(template=stream),
+            graph.add("scale", "interl=0"),
+            graph.add("format", "rgb24"),
+            graph.add("buffersink"),
+        ]
+        graph.link_nodes(*chain).configure()
+        expected = []
+        for frame in container.decode(stream):
+            assert frame.interlaced_frame
+            graph.push(frame)
+            expected.append(graph.pull().to_ndarray())
+    found = read_video(path, num_frames=8).frames
+    assert len(expected) == 8
+    assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
 def test_bytes_and_files_give_the_same(clip):

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import clips
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from videollama2.media.errors import NoAudioStreamError
+from videollama2.media.errors import NoAudioStreamError, TruncatedMediaError
 from videollama2.media.video import VideoClip
 from videollama2.model.tokens import num_audio_tokens, num_image_tokens, num_video_tokens
 from videollama2.processing.fbank import num_fbank_frames
@@ -404,3 +405,37 @@ def test_frames_in_any_container_are_the_same_video(processor: VideoLlama2Proces
     pixels = [processor(text="<video>", videos=form)["pixel_values_videos"] for form in forms]
     assert all(torch.equal(pixels[0], other) for other in pixels[1:])
     assert processor(text="<video>" * 2, videos=forms[:2])["pixel_values_videos"].shape[0] == 2
+
+
+@pytest.mark.parametrize("mode", ["native", "released"])
+def test_pictures_are_answered_from_where_the_sound_is_lost(
+    make_processor: Make, mode: str, tmp_path: Path
+) -> None:
+    """In a fragment of MP4 the pictures' bytes come before those of the sound."""
+    fragments = {"movflags": "frag_keyframe+empty_moov"}
+    whole = clips.write_video(tmp_path / "whole.mp4", options=fragments).read_bytes()
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole[: whole.index(b"mdat") + 2500])
+    processor = make_processor(media_mode=mode)
+    load = processor.loader.load
+    with pytest.raises(TruncatedMediaError, match=r"cut\.mp4"):
+        load(VideoInput(str(cut)))
+    loaded = load(VideoInput(str(cut), allow_partial=True))
+    assert loaded.report.frames > 0
+    assert loaded.report.sound_s == 0
+    assert (loaded.features is None) == (mode == "native")
+    assert any("soundtrack cannot be read" in note for note in loaded.report.notes)
+    with pytest.raises(TruncatedMediaError, match=r"0\.000 s of sound"):
+        load(VideoInput(str(cut), sound=True, allow_partial=True))
+
+
+@pytest.mark.parametrize("mode", ["native", "released"])
+def test_a_sound_file_that_was_read_in_part_is_reported_so(
+    make_processor: Make, mode: str, tmp_path: Path
+) -> None:
+    whole = clips.write_wav(tmp_path / "whole.wav").read_bytes()
+    cut = tmp_path / "cut.wav"
+    cut.write_bytes(whole[: len(whole) // 2])
+    loaded = make_processor(media_mode=mode).loader.load(AudioInput(str(cut), allow_partial=True))
+    assert 0.4 < loaded.report.sound_s < 0.6
+    assert any("cut short" in note for note in loaded.report.notes)

@@ -172,14 +172,15 @@ def read_waveform(
     *,
     allow_partial: bool = False,
     limits: MediaLimits = DEFAULT_LIMITS,
+    notes: list[str] | None = None,
 ) -> tuple[NDArray[np.float32], int]:
     """Read the sound as it is in the file: (samples, channels) float32 and its rate.
 
-    Integers are divided by their full scale (16 bits: / 32768), as soundfile does. Raises like
-    `read_audio`.
+    Integers are divided by their full scale (16 bits: / 32768), as soundfile does. What was left
+    out is added to `notes`. Raises like `read_audio`.
     """
     source = open_source(value, limits=limits)
-    reading = _Reading(source, allow_partial, [])
+    reading = _Reading(source, allow_partial, [] if notes is None else notes)
     pieces: list[NDArray[np.float32]] = []
     kept = 0
     for frame in _frames(reading, limits):

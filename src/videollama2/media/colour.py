@@ -9,12 +9,35 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
+    from av.video.plane import VideoPlane
 
 
 def to_rgb(frame: VideoFrame) -> NDArray[np.uint8]:
     """Convert to (H, W, 3) uint8 RGB: the frame's own colour matrix, alpha dropped, upright."""
-    rgb = np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
+    whole = _as_progressive(frame) if frame.interlaced_frame else frame
+    rgb = np.asarray(whole.to_ndarray(format="rgb24"), dtype=np.uint8)
     return upright(rgb, display_matrix(frame))
+
+
+def _as_progressive(frame: VideoFrame) -> VideoFrame:
+    """Copy an interlaced frame without saying so: libswscale would convert field by field.
+
+    The released code's decoder, like ffmpeg by default, converts the picture as a whole.
+    """
+    from av.video.frame import VideoFrame
+
+    plain = VideoFrame(frame.width, frame.height, frame.format.name)
+    for source, target in zip(frame.planes, plain.planes, strict=True):
+        given, taken = _rows(source), _rows(target)
+        width = min(given.shape[1], taken.shape[1])
+        taken[: len(given), :width] = given[: len(taken), :width]
+    plain.colorspace, plain.color_range = frame.colorspace, frame.color_range
+    return plain
+
+
+def _rows(plane: VideoPlane) -> NDArray[np.uint8]:
+    """The bytes of a plane, (rows, bytes a row with padding); writable where the plane is."""
+    return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
 
 
 def display_matrix(frame: VideoFrame) -> tuple[int, int, int, int] | None:

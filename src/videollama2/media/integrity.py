@@ -6,6 +6,7 @@ import io
 import struct
 from typing import BinaryIO
 
+from .lengths import promised_length
 from .source import Source
 
 UNKNOWN_SIZE = 0x7FFFF000
@@ -16,7 +17,7 @@ def shortfall(source: Source) -> str | None:
     """Say what is missing at the end of `source`, or None where nothing is known to be missing.
 
     Knows RIFF (WAV, AVI), RF64, AIFF, Matroska and WebM, MP4 and QuickTime, Ogg, MPEG transport
-    streams, MP3 with a Xing header. Other formats promise no length.
+    streams, MP3 with a Xing header, and those of `lengths`. Other formats promise no length.
     """
     if source.data is None and (source.path is None or source.is_folder):
         return None
@@ -47,6 +48,8 @@ def _shortfall(file: BinaryIO, size: int) -> str | None:
         promised = -(-size // 188) * 188
     elif head[:3] == b"ID3" or (head[:1] == b"\xff" and head[1:2] >= b"\xe0"):
         promised = _xing(file, head)
+    else:
+        promised = promised_length(file, head, size)
     if promised is not None and promised > size:
         return f"it holds {size} of the {promised} bytes that its header promises"
     return None

@@ -15,6 +15,7 @@ from .image import (
     frames_in,
     is_picture,
     open_picture,
+    picture_kind,
     picture_size,
     read_picture,
 )
@@ -88,6 +89,8 @@ def _of_file(source: Source, limits: MediaLimits) -> Stills:
     """One picture, or all frames of a GIF, APNG or animated WebP."""
     check_allowed(source, limits)
     total, missing = frames_in(source, limits)
+    if picture_kind(source.head(64)) == "JPEG":
+        total = 1  # what else a camera puts in (MPO) are previews, depth maps, another eye's view
     with open_picture(source, limits) as image:
         size = image.size
         if total is None:

@@ -10,7 +10,13 @@ import numpy as np
 import torch
 
 from videollama2.media.audio import Sound, read_audio, read_waveform
-from videollama2.media.errors import EmptyMediaError, EmptyRangeError, NoAudioStreamError
+from videollama2.media.errors import (
+    CorruptMediaError,
+    EmptyMediaError,
+    EmptyRangeError,
+    NoAudioStreamError,
+    TruncatedMediaError,
+)
 from videollama2.media.image import is_picture, read_image
 from videollama2.media.limits import DEFAULT_LIMITS, MediaLimits
 from videollama2.media.sampling import MAX_FRAMES, soundtrack_slices
@@ -32,6 +38,7 @@ from .sound import (
 
 MediaMode = Literal["native", "released"]
 Frames = list[np.ndarray[Any, np.dtype[np.uint8]]]
+BROKEN = (TruncatedMediaError, CorruptMediaError)
 
 
 @dataclass(frozen=True)
@@ -182,11 +189,13 @@ class MediaLoader:
             return None, 0.0, []
         try:
             sound = self._read_soundtrack(part, source)
-        except (NoAudioStreamError, EmptyMediaError, EmptyRangeError) as error:
-            if part.sound:
+        except (NoAudioStreamError, EmptyMediaError, EmptyRangeError, *BROKEN) as error:
+            if part.sound or (isinstance(error, BROKEN) and not part.allow_partial):
                 raise
             none = "It has no soundtrack"
-            if not isinstance(error, NoAudioStreamError):
+            if isinstance(error, BROKEN):
+                none = f"Its soundtrack cannot be read ({error.reason})"
+            elif not isinstance(error, NoAudioStreamError):
                 none = f"Its soundtrack is empty here ({error.reason})"
             if self.mode == "native":
                 return None, 0.0, [f"{none}."]
@@ -248,20 +257,23 @@ class MediaLoader:
         )
 
     def _released_audio(self, part: AudioInput) -> LoadedMedia:
+        notes: list[str] = []
         if isinstance(part.source, Sound):
             sound = part.source
             name, samples, rate = sound.name, sound.waveform, sound.sampling_rate
+            notes += sound.notes
         elif isinstance(part.source, (np.ndarray, torch.Tensor)):
             name, samples, rate = "samples", _samples(part), part.sampling_rate
         else:
             source = open_source(part.source, limits=self.limits)
-            name = source.name
+            name, partial = source.name, part.allow_partial
             samples, rate = read_waveform(
-                source, allow_partial=part.allow_partial, limits=self.limits
+                source, allow_partial=partial, limits=self.limits, notes=notes
             )
         samples = _cut(name, samples, rate, part.start, part.end)
         duration = len(samples) / rate
-        heard, notes = self._heard(duration, WINDOW_S)
+        heard, more = self._heard(duration, WINDOW_S)
+        notes += more
         features = self._features(released_file_window(samples, rate))
         return LoadedMedia(
             "audio", None, features, MediaReport(name, "audio", duration, 0, heard, tuple(notes))

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-import transformers
-from transformers.utils.import_utils import is_torchvision_available
+# From their own modules: where torchvision is missing, `transformers` itself may give stand-ins of
+# these names that only raise.
+from transformers.models.auto import (
+    feature_extraction_auto,
+    image_processing_auto,
+    processing_auto,
+    video_processing_auto,
+)
 
 from videollama2.model.config import VideoLlama2Config
 
@@ -17,13 +23,12 @@ from .video_processor import VideoLlama2VideoProcessor
 
 def register() -> None:
     """Let AutoProcessor and its like find our classes for our config; again does no harm."""
-    auto: Any = cast(Any, transformers)
-    auto.AutoProcessor.register(VideoLlama2Config, VideoLlama2Processor, exist_ok=True)
-    auto.AutoFeatureExtractor.register(VideoLlama2Config, BeatsFeatureExtractor, exist_ok=True)
-    auto.AutoImageProcessor.register(
-        VideoLlama2Config, image_processor_classes={"pil": VideoLlama2ImageProcessor}, exist_ok=True
-    )
-    if is_torchvision_available():  # without it AutoVideoProcessor is a stand-in that only raises
-        auto.AutoVideoProcessor.register(
-            VideoLlama2Config, VideoLlama2VideoProcessor, exist_ok=True
-        )
+    processors = cast(Any, processing_auto).AutoProcessor
+    extractors = cast(Any, feature_extraction_auto).AutoFeatureExtractor
+    images = cast(Any, image_processing_auto).AutoImageProcessor
+    videos = cast(Any, video_processing_auto).AutoVideoProcessor
+    processors.register(VideoLlama2Config, VideoLlama2Processor, exist_ok=True)
+    extractors.register(VideoLlama2Config, BeatsFeatureExtractor, exist_ok=True)
+    pillow = {"pil": VideoLlama2ImageProcessor}
+    images.register(VideoLlama2Config, image_processor_classes=pillow, exist_ok=True)
+    videos.register(VideoLlama2Config, VideoLlama2VideoProcessor, exist_ok=True)
