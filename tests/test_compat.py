@@ -111,6 +111,30 @@ def test_a_hearing_checkpoint(released: Path, media_folder: Path) -> None:
     assert silent["audio"].shape == (1, 2998, 128)
 
 
+def test_the_calls_of_the_released_readme(
+    released: Path, media_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By position and name as there, with nothing said of a device, from its folder."""
+    monkeypatch.chdir(released)
+    from videollama2.utils import disable_torch_init
+
+    disable_torch_init()
+    model, processor, tokenizer = model_init(SEEING)
+    drawn = torch.nn.Linear(4, 4)
+    assert drawn.weight.abs().sum() > 0  # what is made afterwards is drawn as ever
+    for modal, path in (("video", "clip.mp4"), ("image", "picture.png")):
+        output = mm_infer(
+            processor[modal](str(media_folder / path)),
+            "What is it?",
+            model=model,
+            tokenizer=tokenizer,
+            do_sample=False,
+            modal=modal,
+            max_new_tokens=4,
+        )
+        assert type(output) is str
+
+
 def test_the_scripts_that_take_a_tower_away(released: Path, media_folder: Path) -> None:
     """As the released README chooses between seeing and hearing."""
     model, processor, tokenizer = model_init(str(released / HEARING), device="cpu")

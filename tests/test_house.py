@@ -26,7 +26,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"cli"}),
 )
 FACE = frozenset(
-    {"answers", "assistant", "auto", "compat", "conversation", "engine", "media_cache"}
+    {"answers", "assistant", "auto", "compat", "conversation", "engine", "media_cache", "utils"}
 )
 # They know nothing of ours, or only of the bottom.
 ALONE = frozenset({"media", "scenes", "layouts", "storage"})
