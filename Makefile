@@ -10,7 +10,7 @@ VLLM_STAMP := $(VLLM_VENV)/.installed
 # Large blocks stay with the process: handing them back and forth costs a quarter of a CPU's time.
 STARTER_MEMORY := MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_MMAP_THRESHOLD_=100000000000
 
-.PHONY: help install demo test test-mixins test-vllm venv-vllm test-faults test-faults-short fuzz test-browser check format starter starter-larger starter-report starter-clips docs bench bench-gpu clean
+.PHONY: help install demo test test-mixins test-transformers test-vllm venv-vllm test-faults test-faults-short fuzz test-browser check format starter starter-larger starter-report starter-clips docs bench bench-gpu clean
 .DEFAULT_GOAL := help
 
 help:  ## list what can be made
@@ -34,6 +34,14 @@ test: $(STAMP)  ## install and pass the tests, in WORKERS=2 processes
 test-mixins: $(STAMP)  ## transformers' own tests of a model and a processor, fetched with pip
 	$(BIN)/python scripts/fetch_transformers_tests.py --out .transformers-tests
 	$(BIN)/python -m pytest tests/mixins --transformers-tests .transformers-tests
+
+TRANSFORMERS ?= 5.17.0 5.19.0
+test-transformers: $(STAMP)  ## model, processor and parity on other releases, TRANSFORMERS="5.17.0 5.19.0"
+	@set -e; for version in $(TRANSFORMERS); do \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --target .transformers/$$version transformers==$$version; \
+		echo "transformers $$version"; \
+		PYTHONPATH=.transformers/$$version OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/parity tests/model tests/processing tests/checkpoints; \
+	done
 
 FAULTS := $(BIN)/python scripts/run_faults.py
 test-faults: $(STAMP)  ## 10,000 broken files, 10 minutes of overload, 11,000 requests; ffmpeg helps to judge

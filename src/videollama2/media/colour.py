@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,8 @@ def _as_progressive(frame: VideoFrame) -> VideoFrame:
 
 def _rows(plane: VideoPlane) -> NDArray[np.uint8]:
     """The bytes of a plane, (rows, bytes a row with padding); writable where the plane is."""
-    return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+    view = memoryview(cast("bytearray", plane))  # it has the buffer protocol
+    return np.frombuffer(view, np.uint8).reshape(-1, plane.line_size)
 
 
 def display_matrix(frame: VideoFrame) -> tuple[int, int, int, int] | None:
