@@ -35,7 +35,12 @@ def noise(height: int, width: int) -> np.ndarray:
 
 @pytest.mark.parametrize("shape", [(101, 67), (48, 64), (56, 56), (300, 200), (20, 500)])
 @pytest.mark.parametrize(
-    ("config", "oracle"), [(CLIP, CLIPImageProcessorPil), (SIGLIP, SiglipImageProcessorPil)]
+    ("config", "oracle"),
+    [
+        (CLIP, CLIPImageProcessorPil),
+        (SIGLIP, SiglipImageProcessorPil),
+        ({**SIGLIP, "resample": 0}, SiglipImageProcessorPil),
+    ],
 )
 def test_same_as_transformers(shape: tuple[int, int], config: Any, oracle: Any) -> None:
     frame = noise(*shape)

@@ -106,10 +106,11 @@ def _from_huggingface(values: dict[str, Any]) -> dict[str, Any]:
     if abs(factor * 255 - 1) > 1e-6:
         raise ValueError(f"an image processor with rescale_factor {factor} is not supported")
     size: Any = values.get("size", 224)
+    resample = values.get("resample")  # 0 is a filter too
     out: dict[str, Any] = {
         "image_mean": tuple(values["image_mean"]),
         "image_std": tuple(values["image_std"]),
-        "resample": int(values.get("resample") or _BICUBIC),
+        "resample": _BICUBIC if resample is None else int(resample),
     }
     # An int size means the shorter side in configs older than transformers 4.26.
     sides = cast(Mapping[str, Any], size if isinstance(size, Mapping) else {"shortest_edge": size})
