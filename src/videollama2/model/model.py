@@ -4,13 +4,12 @@ Shapes: B rows, L text positions, D language model width.
 """
 
 import os
-from dataclasses import dataclass
 from typing import Any, Unpack, cast
 
 import torch
 from torch import Tensor, nn
 from transformers import GenerationMixin
-from transformers.utils.generic import ModelOutput
+from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from videollama2.model.config import VideoLlama2Config
 from videollama2.model.encoded import Features
@@ -18,6 +17,7 @@ from videollama2.model.encoders import MEDIA_INPUTS
 from videollama2.model.fusion import items_per_row, repeat_rows
 from videollama2.model.narrow import NarrowKind, make_narrow
 from videollama2.model.pretrained import (
+    CACHE,
     LanguageModelOptions,
     VideoLlama2PreTrainedModel,
     can_return_tuple,
@@ -27,21 +27,6 @@ from videollama2.model.trunk import VideoLlama2Model
 # Families whose output layer has a bias without saying so in their config.
 _BIASED_HEADS = frozenset({"phi", "gptj", "codegen"})
 IGNORED = -100  # the label of a token that is not learned
-
-
-@dataclass
-class VideoLlama2CausalLMOutput(ModelOutput):
-    """What `forward` returns.
-
-    `loss` is the next-token loss if labels were given, `logits` (B, L, vocabulary), `attentions`
-    and `hidden_states` as the language model gives them when asked.
-    """
-
-    loss: Tensor | None = None
-    logits: Tensor | None = None
-    past_key_values: Any = None
-    hidden_states: tuple[Tensor, ...] | None = None
-    attentions: tuple[Tensor, ...] | None = None
 
 
 class VideoLlama2ForConditionalGeneration(VideoLlama2PreTrainedModel, GenerationMixin):
@@ -147,14 +132,16 @@ class VideoLlama2ForConditionalGeneration(VideoLlama2PreTrainedModel, Generation
         labels: Tensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | Tensor = 0,
+        cache: Any = None,
         **kwargs: Unpack[LanguageModelOptions],
-    ) -> VideoLlama2CausalLMOutput:
+    ) -> CausalLMOutputWithPast:
         """Next-token logits, and the loss where `labels` (B, L; -100 is left out) are given.
 
         `logits_to_keep` computes logits for that many last positions only (0: all), or for those
         where a mask (B, L) is true: logits are then (kept, vocabulary). The loss needs no others
         than `learned_positions(labels)`: media and questions are most of a row, and a row of
-        logits is as long as the vocabulary.
+        logits is as long as the vocabulary. The output's `past_key_values` are called `cache` from
+        transformers 5.24 on, and may be given under either name.
 
         Raises:
             ValueError, MediaTokenMismatchError: as `VideoLlama2Model.forward`.
@@ -165,6 +152,7 @@ class VideoLlama2ForConditionalGeneration(VideoLlama2PreTrainedModel, Generation
             attention_mask=attention_mask,
             position_ids=position_ids,
             past_key_values=past_key_values,
+            cache=cache,
             inputs_embeds=inputs_embeds,
             pixel_values_videos=pixel_values_videos,
             pixel_values=pixel_values,
@@ -193,12 +181,13 @@ class VideoLlama2ForConditionalGeneration(VideoLlama2PreTrainedModel, Generation
             loss = untyped.loss_function(
                 logits=logits, labels=labels, vocab_size=logits.shape[-1], **options
             )
-        return VideoLlama2CausalLMOutput(
+        output: Any = CausalLMOutputWithPast  # what it calls its cache depends on the release
+        return output(
             loss=loss,
             logits=logits,
-            past_key_values=outputs.past_key_values,
             hidden_states=getattr(outputs, "hidden_states", None),
             attentions=getattr(outputs, "attentions", None),
+            **{CACHE: getattr(outputs, CACHE)},
         )
 
     def logits(self, hidden_BLD: Tensor) -> Tensor:
@@ -232,6 +221,7 @@ class VideoLlama2ForConditionalGeneration(VideoLlama2PreTrainedModel, Generation
         past_key_values: Any = None,
         inputs_embeds: Tensor | None = None,
         is_first_iteration: bool | None = False,
+        cache: Any = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
         """The inputs of one step: media until they are in the cache.
@@ -240,12 +230,12 @@ class VideoLlama2ForConditionalGeneration(VideoLlama2PreTrainedModel, Generation
         """
         media = {name: kwargs.pop(name) for name in MEDIA_INPUTS if name in kwargs}
         parent: Any = super()
+        past_key_values = cache if past_key_values is None else past_key_values
         inputs: dict[str, Any] = parent.prepare_inputs_for_generation(
             input_ids,
-            past_key_values=past_key_values,
             inputs_embeds=inputs_embeds,
             is_first_iteration=is_first_iteration,
-            **kwargs,
+            **{**kwargs, CACHE: past_key_values},
         )
         cached = 0 if past_key_values is None else int(past_key_values.get_seq_length())
         return {**inputs, **media} if is_first_iteration or not cached else inputs

@@ -1,10 +1,11 @@
 """What transformers asks of each of our models: weights, dtypes, devices, attention."""
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any, TypedDict, TypeVar, cast
 
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import GenerationMixin, PreTrainedModel
 from transformers.utils import generic
 
 from videollama2.model.config import VideoLlama2Config
@@ -12,6 +13,9 @@ from videollama2.model.hearing import init_module
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 _generic: Any = generic  # it is untyped
+_steps: Any = GenerationMixin.prepare_inputs_for_generation
+CACHE = "cache" if "cache" in signature(_steps).parameters else "past_key_values"
+"""What transformers calls the keys and values of what was read before: `cache` from 5.24 on."""
 
 
 class LanguageModelOptions(TypedDict, total=False):
@@ -37,7 +41,7 @@ class VideoLlama2PreTrainedModel(PreTrainedModel):
     input_modalities = ["image", "video", "audio", "text"]  # noqa: RUF012  (plain lists are read)
     supports_gradient_checkpointing = True
     _no_split_modules = ["Bottleneck"]  # noqa: RUF012
-    _skip_keys_device_placement = ["past_key_values"]  # noqa: RUF012
+    _skip_keys_device_placement = ["past_key_values", "cache"]  # noqa: RUF012
     _supports_flash_attn = True
     _supports_sdpa = True
     _supports_flex_attn = True

@@ -18,7 +18,7 @@ from videollama2.model.encoded import Features
 from videollama2.model.encoders import VideoLlama2Encoders
 from videollama2.model.fusion import fuse
 from videollama2.model.packing import flash_arguments, is_packed
-from videollama2.model.pretrained import LanguageModelOptions, can_return_tuple
+from videollama2.model.pretrained import CACHE, LanguageModelOptions, can_return_tuple
 
 MEDIA_KINDS = ("video", "image", "audio")
 _MASKED = frozenset({"eager", "sdpa", "flex_attention"})  # transformers masks these by positions
@@ -30,13 +30,15 @@ def _check_attends(language_model: nn.Module) -> None:
     Raises:
         ValueError: it cannot.
     """
+    config: Any = cast("Any", language_model).config
     taken = signature(language_model.forward).parameters
-    lacking = [name for name in ("inputs_embeds", "past_key_values") if name not in taken]
+    lacking = [name for name in ("inputs_embeds", CACHE) if name not in taken]
+    if not lacking and not hasattr(config, "num_attention_heads"):
+        lacking = ["keys and values"]  # a state may go by the cache's name
     if lacking:
-        kind: Any = cast("Any", language_model).config.model_type
         raise ValueError(
-            f"{kind} takes no {' and no '.join(lacking)}: a language model that keeps a state of "
-            "its own instead of keys and values is not supported; take one with attention"
+            f"{config.model_type} takes no {' and no '.join(lacking)}: a language model that keeps "
+            "a state of its own instead of keys and values is not supported; take one with attention"
         )
 
 
@@ -149,6 +151,7 @@ class VideoLlama2Model(VideoLlama2Encoders):
         encoded_images: Tensor | None = None,
         encoded_sounds: Features | None = None,
         use_cache: bool | None = None,
+        cache: Any = None,
         **kwargs: Unpack[LanguageModelOptions],
     ) -> Any:
         """Run the encoders on what is given, fuse, run the language model's trunk.
@@ -159,6 +162,8 @@ class VideoLlama2Model(VideoLlama2Encoders):
         `encoded_sounds` (items, tokens, C) are what frozen encoders made, before the connector
         and the projector, which run here.
         Given with `inputs_embeds`, media take the places of their placeholders' embeddings.
+
+        `cache` is `past_key_values` by the name that transformers gives it from 5.24 on.
 
         Where `position_ids` (B, L) begin again within a row, and neither `attention_mask` nor
         `past_key_values` is given, the row holds several sequences that do not see each other.
@@ -188,6 +193,7 @@ class VideoLlama2Model(VideoLlama2Encoders):
             places = self.placeholders(None, inputs_embeds, tuple(features))
             inputs_embeds = fuse(inputs_embeds, places, features)
         options = cast("dict[str, Any]", kwargs)
+        past_key_values = cache if past_key_values is None else past_key_values
         if attention_mask is None and past_key_values is None and is_packed(position_ids):
             if use_cache:
                 raise ValueError("several sequences in a row leave no cache: give use_cache=False")
@@ -197,10 +203,9 @@ class VideoLlama2Model(VideoLlama2Encoders):
             inputs_embeds=inputs_embeds,
             attention_mask=attention_mask,
             position_ids=position_ids,
-            past_key_values=past_key_values,
             use_cache=use_cache,
             return_dict=True,
-            **options,
+            **{**options, CACHE: past_key_values},
         )
 
     def _packed_arguments(self, position_ids: Tensor) -> dict[str, Any]:
