@@ -38,7 +38,8 @@ def _check_attends(language_model: nn.Module) -> None:
     if lacking:
         raise ValueError(
             f"{config.model_type} takes no {' and no '.join(lacking)}: a language model that keeps "
-            "a state of its own instead of keys and values is not supported; take one with attention"
+            "a state of its own instead of keys and values is not supported; take one with "
+            "attention"
         )
 
 
