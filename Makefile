@@ -35,8 +35,8 @@ test-mixins: $(STAMP)  ## transformers' own tests of a model and a processor, fe
 	$(BIN)/python scripts/fetch_transformers_tests.py --out .transformers-tests
 	$(BIN)/python -m pytest tests/mixins --transformers-tests .transformers-tests
 
-TRANSFORMERS ?= 5.17.0 5.19.0
-test-transformers: $(STAMP)  ## model, processor and parity on other releases, TRANSFORMERS="5.17.0 5.19.0"
+TRANSFORMERS ?= 5.17.0 5.19.0 5.24.0
+test-transformers: $(STAMP)  ## model, processor and parity on other releases, TRANSFORMERS="5.17.0 5.19.0 5.24.0"
 	@set -e; for version in $(TRANSFORMERS); do \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --target .transformers/$$version transformers==$$version; \
 		echo "transformers $$version"; \

@@ -13,8 +13,9 @@ from videollama2.model.hearing import init_module
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 _generic: Any = generic  # it is untyped
-_steps: Any = GenerationMixin.prepare_inputs_for_generation
-CACHE = "cache" if "cache" in signature(_steps).parameters else "past_key_values"
+_mixin: Any = GenerationMixin
+_taken = signature(_mixin.prepare_inputs_for_generation).parameters
+CACHE = "cache" if "cache" in _taken else "past_key_values"
 """What transformers calls the keys and values of what was read before: `cache` from 5.24 on."""
 
 
