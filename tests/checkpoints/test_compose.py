@@ -41,6 +41,9 @@ LANGUAGE_MODELS: dict[str, dict[str, Any]] = {
     "qwen3_moe": {**TEXT, "head_dim": 8, "moe_intermediate_size": 16, "num_experts": 4,
                   "num_experts_per_tok": 2},
     "mixtral": {**TEXT, "num_local_experts": 2},
+    "granitemoe": {**TEXT, "num_local_experts": 2, "num_experts_per_tok": 2},
+    "falcon_h1": {**TEXT, "head_dim": 8, "mamba_d_ssm": 64, "mamba_n_heads": 8,
+                  "mamba_d_head": 8, "mamba_d_state": 16},
 }  # fmt: skip
 EYES = {
     "hidden_size": 16,
@@ -97,6 +100,16 @@ def state_of(folder: Path) -> dict[str, torch.Tensor]:
     return {canonical(name): value for name, value in model.state_dict().items()}
 
 
+def assert_saved_as_it_is(folder: Path) -> None:
+    """What is saved, as at the end of training, is read again: by us and by transformers."""
+    model = load_model(folder)
+    saved = folder.with_name("saved")
+    model.save_pretrained(saved)
+    pairs = zip(model.state_dict().values(), load_model(saved).state_dict().values(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+    state_of(saved)
+
+
 def assert_holds(state: dict[str, torch.Tensor], prefix: str, module: torch.nn.Module) -> None:
     """Everything that the composed model has of a part equals the part's own."""
     own = {canonical(prefix + name): value for name, value in module.state_dict().items()}
@@ -127,6 +140,7 @@ def test_any_language_model(kind: str, parts: Path, tmp_path: Path) -> None:
     assert_holds(state, "model.language_model.", plain.base_model)
     assert torch.equal(state["lm_head.weight"], plain.get_output_embeddings().weight)
     answers(tmp_path / "out")
+    assert_saved_as_it_is(tmp_path / "out")
     processor = VideoLlama2Processor.from_pretrained(tmp_path / "out")
     assert "<|im_start|>" in processor.chat_template or "<|im_start|>" in (
         processor.tokenizer.chat_template
@@ -143,6 +157,7 @@ def test_any_vision_encoder(kind: str, layer: int, parts: Path, tmp_path: Path) 
         state_of(tmp_path / "out"), "model.vision_tower.", getattr(plain, "vision_model", plain)
     )
     answers(tmp_path / "out")
+    assert_saved_as_it_is(tmp_path / "out")
     settings = VideoLlama2Processor.from_pretrained(tmp_path / "out").video_processor.settings
     assert settings.size == (28, 28)
     if kind == "vit":

@@ -17,6 +17,7 @@ from videollama2.generation.prefix import PrefixCache
 from videollama2.generation.prompt import Prompt
 from videollama2.generation.settings import SamplingSettings
 from videollama2.generation.slots import windows
+from videollama2.generation.steps import grouped_attention
 from videollama2.generation.stops import banned_token_ids
 from videollama2.model.fusion import MediaTokenMismatchError
 
@@ -264,6 +265,18 @@ def test_slots_under_every_attention(tiny_tokenizer: Any, attention: str) -> Non
     rows = prompts.mixed(model, tiny_tokenizer)
     assert decode(model, rows) == [generate(model, row) for row in rows]
     assert model.model.language_model.config._attn_implementation == attention
+
+
+@pytest.mark.parametrize("heads_of_the_mask", [1, 4])
+def test_grouped_attention_is_attention(heads_of_the_mask: int) -> None:
+    """Heads that share keys, under one mask for all heads and (Doge's) one for each."""
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(3, heads, n, 8) for heads, n in ((4, 1), (2, 6), (2, 6)))
+    mask = torch.randn(3, heads_of_the_mask, 1, 6)
+    ours, _ = grouped_attention(torch.nn.Module(), query, key, value, mask, 0.5)
+    repeated = [one.repeat_interleave(2, dim=1) for one in (key, value)]
+    plain = torch.nn.functional.scaled_dot_product_attention(query, *repeated, mask, scale=0.5)
+    torch.testing.assert_close(ours, plain.transpose(1, 2))
 
 
 def test_many_questions_about_one_clip_read_it_once(tiny_model: Any, tiny_tokenizer: Any) -> None:

@@ -65,6 +65,19 @@ def test_published_form(form: Form, tmp_path: Path) -> None:
 
 
 @forms
+def test_a_byte_order_mark_and_crlf_change_nothing(form: Form, tmp_path: Path) -> None:
+    """Files that went through a Windows editor."""
+    root = form.lay_out(tmp_path)
+    _, records = run(form, root)
+    for path in form.files:
+        text = (root / path).read_bytes().replace(b"\n", b"\r\n")
+        (root / path).write_bytes(b"\xef\xbb\xbf" + text)
+    tally, again = run(form, root)
+    assert again == records
+    assert tally.malformed == {}
+
+
+@forms
 def test_absent_media(form: Form, tmp_path: Path) -> None:
     root = form.lay_out(tmp_path)
     first = next((media for media, _ in form.answers.values() if media), None)

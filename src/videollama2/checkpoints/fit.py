@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from videollama2.checkpoints.errors import CheckpointError
-from videollama2.checkpoints.names import canonical, expert_of
+from videollama2.checkpoints.names import expert_of
 from videollama2.checkpoints.weights import StoredTensor
 
 Shape = tuple[int, ...]
@@ -140,6 +140,10 @@ def _absent(result: Fit, name: str, shape: Shape) -> list[str]:
     matrices = {"gate_up_proj": ("w1", "w3"), "down_proj": ("w2",)}.get(stacked)
     if matrices is None or not stem.endswith(".mlp.experts"):
         return [name]
-    filled = {canonical(piece.name) for piece in pieces}
-    every = [f"{stem}.{index}.{w}.weight" for index in range(shape[0]) for w in matrices]
-    return [part for part in every if part not in filled]
+    filled = {expert_of(piece.name) for piece in pieces}
+    return [
+        f"{stem}.{index}.{w}.weight"
+        for index in range(shape[0])
+        for w in matrices
+        if (name, index, w) not in filled
+    ]

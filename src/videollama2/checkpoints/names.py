@@ -10,8 +10,8 @@ Released (transformers 4.4x) names, left; ours, right:
     model.mm_projector_a.*                          model.audio_projector.*
 
 Below these prefixes the names are the same, with two exceptions that transformers made: its
-vision models lost their inner `vision_model.` level, and Mixtral's experts, one matrix each in
-every file, are stacked in memory. `canonical` tells names apart from spellings.
+vision models lost their inner `vision_model.` level, and experts, one matrix each in every file,
+are stacked in memory. `canonical` tells names apart from spellings.
 """
 
 import re
@@ -32,7 +32,12 @@ _NATIVE = tuple(
     f"model.{part}." for part in ("language_model", "vision_tower", "connector", "audio_projector")
 )
 
-_EXPERTS = re.compile(r"\.(?:block_sparse_moe|mlp)\.experts\.(\d+)\.(w[123])\.weight$")
+_EXPERTS = re.compile(
+    r"\.(?:block_sparse_moe|mlp)\.experts\.(\d+)\.(w[123]|(?:gate|up|down)_proj)\.weight$"
+)
+# As its files say; others whose models are built so keep the name in memory.
+_MIXTRAL = re.compile(r"\.block_sparse_moe\.(?=gate\.|experts\.\d)")
+_MATRICES = {"gate_proj": "w1", "up_proj": "w3", "down_proj": "w2"}
 _TRAINING_PREFIX = re.compile(r"^(?:base_model\.)?(?:model\.)+(?=model\.|lm_head\.)|^base_model\.")
 
 
@@ -62,7 +67,7 @@ def canonical(name: str) -> str:
     if name.startswith("model.vision_tower."):
         rest = name.removeprefix("model.vision_tower.").removeprefix("vision_model.")
         return "model.vision_tower." + rest
-    return name.replace(".block_sparse_moe.", ".mlp.", 1)
+    return _MIXTRAL.sub(".mlp.", name, count=1)
 
 
 def strip_training_prefix(name: str) -> str:
@@ -71,13 +76,15 @@ def strip_training_prefix(name: str) -> str:
 
 
 def expert_of(name: str) -> tuple[str, int, str] | None:
-    """A Mixtral expert's matrix: (stacked tensor's name, expert, "w1" | "w2" | "w3").
+    """An expert's matrix: (stacked tensor's name, expert, "w1" | "w2" | "w3").
 
+    Mixtral's files name them so; Qwen's, DeepSeek's and others' say gate_proj, down_proj, up_proj.
     transformers stacks gate (w1) over up (w3) into `experts.gate_up_proj` (experts, 2·I, D) and
     down (w2) into `experts.down_proj` (experts, D, I). None for any other parameter.
     """
     found = _EXPERTS.search(name)
     if found is None:
         return None
-    stacked = "down_proj" if found[2] == "w2" else "gate_up_proj"
-    return f"{name[: found.start()]}.mlp.experts.{stacked}", int(found[1]), found[2]
+    matrix = _MATRICES.get(found[2], found[2])
+    stacked = "down_proj" if matrix == "w2" else "gate_up_proj"
+    return f"{name[: found.start()]}.mlp.experts.{stacked}", int(found[1]), matrix

@@ -6,6 +6,7 @@ checkpoint.
 """
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from math import isqrt
 from pathlib import Path
@@ -91,7 +92,7 @@ def read_json(path: Path) -> dict[str, Any]:
         CheckpointError: the file is missing, is no JSON, or holds no object.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"), object_hook=_float_or_object)
     except OSError as error:
         raise CheckpointError(path, f"cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
@@ -101,6 +102,15 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CheckpointError(path, "does not hold a JSON object", "Download the file again")
     return value  # pyright: ignore[reportUnknownVariableType]  (JSON)
+
+
+_FLOATS = {"Infinity": math.inf, "-Infinity": -math.inf, "NaN": math.nan}
+
+
+def _float_or_object(value: dict[str, Any]) -> Any:
+    """As transformers writes the numbers that JSON has not: `{"__float__": "Infinity"}`."""
+    tag = value.get("__float__")
+    return _FLOATS.get(tag, value) if len(value) == 1 and isinstance(tag, str) else value
 
 
 def vision_half(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -37,6 +37,8 @@ def grouped_attention(
     """
     rows, heads, _, width = query.shape
     shared = query.reshape(rows, key.shape[1], heads // key.shape[1], width)
+    if attention_mask is not None and attention_mask.shape[1] == heads > 1:  # a mask a head
+        attention_mask = attention_mask.reshape(*shared.shape[:3], attention_mask.shape[-1])
     out = F.scaled_dot_product_attention(shared, key, value, attention_mask, scale=scaling)
     return out.reshape(rows, 1, heads, out.shape[-1]), None
 

@@ -1,5 +1,6 @@
 """What transformers asks of each of our models: weights, dtypes, devices, attention."""
 
+import os
 from collections.abc import Callable
 from inspect import signature
 from typing import Any, TypedDict, TypeVar, cast
@@ -50,6 +51,18 @@ class VideoLlama2PreTrainedModel(PreTrainedModel):
 
     def _init_weights(self, module: nn.Module) -> None:
         init_module(module, float(getattr(self.config.text_config, "initializer_range", 0.02)))
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any
+    ) -> None:
+        """As transformers' own, but parts keep the names that they have in memory.
+
+        transformers would spell them as each family's first files did; of the many such spellings
+        our own reading knows those of the released checkpoints and of experts alone.
+        """
+        kwargs.setdefault("save_original_format", False)
+        parent: Any = super()
+        parent.save_pretrained(save_directory, *args, **kwargs)
 
     def set_attn_implementation(
         self, attn_implementation: str | dict[str, Any], *args: Any, **kwargs: Any

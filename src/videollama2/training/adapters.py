@@ -31,6 +31,7 @@ def linear_layers(model: nn.Module, adapter: AdapterSection) -> list[str]:
         name
         for name, module in _modules(model)
         if isinstance(module, nn.Linear)
+        and not type(module).__name__.endswith("Router")  # Phi-3.5-MoE's, which gives two things
         and any(
             name.startswith(prefix) and part in adapter.parts
             for prefix, part in PREFIXES.items()

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -26,6 +26,7 @@ from videollama2.training.recipe import Recipe
 
 _Modes: Any = TorchDispatchMode  # these two are untyped
 _Functions: Any = TorchFunctionMode
+_GROUPED: Any = torch.ops.aten._grouped_mm.default
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def step_memory(
     `half`: in bfloat16, as on CUDA devices or as on CPUs, which differ in what stays in float32.
     The model is used up.
     """
-    alive = _Alive()
+    alive = _Alive(vision_grid(model.config)[0])
     # On CPUs autograd runs in this thread, where the modes hold.
     with FakeTensorMode(allow_non_fake_inputs=True), alive:
         counted = _count(model, recipe, load, alive, half, cuda, devices)
@@ -102,8 +103,10 @@ def _count(
     optimizer = alive.now - weights
     model.train()
     rest_frozen_encoders(model)
+    norms = _NormsInFloat32 if half and cuda else nullcontext
     if recipe.optimizer.gradient_checkpointing:
-        recompute_layers(model)
+        # Modes do not hold on the way back, where layers have to be what they were.
+        recompute_layers(model, (lambda: (nullcontext(), norms())))
     batches, rows = recipe.batch.accumulation(devices), recipe.batch.per_device
     # A step's batches are fetched together into main memory, and all but the first of them find
     # gradients there.
@@ -111,10 +114,7 @@ def _count(
     if batches > 1:
         for parameter in trained:
             parameter.grad = torch.empty_like(parameter)
-    with (
-        _NormsInFloat32() if half and cuda else nullcontext(),
-        torch.autocast("cpu", torch.bfloat16, enabled=half),
-    ):
+    with norms(), torch.autocast("cpu", torch.bfloat16, enabled=half):
         loss: Any = _loss(model, rows, load.text, load.learned, fetched[0])
     loss.backward()
     del loss, fetched
@@ -168,18 +168,26 @@ def _bytes(tensor: Tensor) -> int:
 
 
 class _Alive(_Modes):
-    """Counts the bytes of the tensors that come into being inside, and of those still there."""
+    """Counts the bytes of the tensors that come into being inside, and of those still there.
 
-    def __init__(self) -> None:
+    `side` is what SigLIP 2 reads out of a tensor: the patches in a row of a picture.
+    """
+
+    def __init__(self, side: int) -> None:
         parent: Any = super()
         parent.__init__()
+        self._side = side
         self.now = self.most = 0
         self._known: dict[int, Any] = {}
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        made = func(*args, **(kwargs or {}))
+        known = _grouped_shape(*args) if func is _GROUPED else None
+        try:
+            made = func(*args, **(kwargs or {})) if known is None else args[0].new_empty(known)
+        except DataDependentOutputException:
+            return self._side
         for tensor in _tensors(made):
             self._note(tensor)
         return made
@@ -197,6 +205,15 @@ class _Alive(_Modes):
     def _gone(self, key: int, size: int) -> None:
         self._known.pop(key, None)
         self.now -= size
+
+
+def _grouped_shape(a: Tensor, b: Tensor, ends: Tensor | None = None, *_: Any) -> Any:
+    """What a product of stacked experts will be, where torch knows it for bfloat16 alone."""
+    if a.dtype == torch.bfloat16:
+        return None
+    if a.dim() == 2 and b.dim() == 2 and ends is not None:  # the experts' gradients
+        return (ends.shape[0], a.shape[0], b.shape[1])
+    return (*a.shape[:-1], b.shape[-1])
 
 
 class _NormsInFloat32(_Functions):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import noop_context_fn
 
 from videollama2.checkpoints.parts import ORIGINS
 from videollama2.training.errors import TrainingError
@@ -96,15 +97,17 @@ def rest_frozen_encoders(model: Any) -> None:
             encoder.eval()
 
 
-def recompute_layers(model: Any) -> None:
+def recompute_layers(model: Any, contexts: Callable[[], Any] = noop_context_fn) -> None:
     """Layers are run again on the way back instead of keeping what they made.
+
+    `contexts` gives what to be in on the way forward, and when a layer is run again.
 
     transformers then gives what encoders are fed gradients too, which would carry them backward
     through frozen ones; recomputation without re-entry needs none of it.
     """
     enable = getattr(model, "activation_checkpointing_enable", None)  # its name from 5.22 on
     enable = enable or model.gradient_checkpointing_enable
-    enable({"use_reentrant": False})
+    enable({"use_reentrant": False, "context_fn": contexts})
     model.disable_input_require_grads()
 
 

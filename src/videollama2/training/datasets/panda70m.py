@@ -58,7 +58,7 @@ def _from_folder(files: Sequence[Path], _: Sequence[Path]) -> Iterator[Record | 
     for shard in sorted(path for path in files[0].iterdir() if path.is_dir()):
         for file in sorted(shard.glob("*.txt")):
             path = file.with_suffix(".mp4").relative_to(files[0]).as_posix()
-            if text := file.read_text(encoding="utf-8", errors="replace").strip():
+            if text := file.read_text(encoding="utf-8-sig", errors="replace").strip():
                 yield caption(f"panda-70m/{file.stem}", "video", path, text)
             else:
                 yield Skipped(path, "an empty caption", fault=True)
