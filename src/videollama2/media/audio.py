@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from .errors import (
 from .image import is_picture
 from .integrity import shortfall
 from .limits import DEFAULT_LIMITS, MediaLimits
+from .packets import ReadAhead
 from .source import Source, open_source
 
 if TYPE_CHECKING:
@@ -29,12 +30,15 @@ if TYPE_CHECKING:
     from av.audio.resampler import AudioResampler
     from av.audio.stream import AudioStream
     from av.container.input import InputContainer
+    from av.packet import Packet
 
 PARTIAL = "Copy or record it again, or pass allow_partial (--allow-partial)"
 EXACT_CONTAINERS = ("flac", "wav", "aiff", "mov", "w64", "au", "caf")
 """Containers whose header gives the sound's length exactly."""
 EARLY_S, LATE_S = 0.002, 0.25
 """How much less than promised is no shortfall; MP4's lists count encoders' delay in."""
+BLOCK_SAMPLES = 8192
+"""How many samples go through the resampler at a time."""
 
 
 @dataclass(frozen=True)
@@ -135,19 +139,43 @@ def _resampled(
     target = ("s16", "mono", sampling_rate)  # passes through: nothing is held back
     resampler: AudioResampler | None = None
     setup: tuple[str, str, int] | None = None
-    for frame in frames:
-        found = None if frame is None else (frame.format.name, frame.layout.name, frame.sample_rate)
+    for block, found in _blocks(frames):
         outs: list[AudioFrame] = []
         if resampler is not None and found != setup and setup != target:
             outs = _push(name, resampler, None)
-        if frame is not None:
+        if block is not None:
             if resampler is None or found != setup:
                 resampler, setup = _resampler(sampling_rate), found
-            # Without the clock: a gap in the file's times is not filled, as released.
-            frame.pts = None
-            outs += _push(name, resampler, frame)
+            outs += _push(name, resampler, block)
         for out in outs:
             yield np.array(out.to_ndarray(), dtype=np.int16).reshape(-1)
+
+
+def _blocks(
+    frames: Iterator[AudioFrame | None],
+) -> Iterator[tuple[AudioFrame | None, tuple[str, str, int] | None]]:
+    """Put frames of one form together: (block, its format, layout and rate); None flushes.
+
+    Each call of the resampler costs more than the samples of a frame do.
+    """
+    from av.audio.fifo import AudioFifo
+
+    held = AudioFifo()
+    setup: tuple[str, str, int] | None = None
+    for frame in frames:
+        found = None if frame is None else (frame.format.name, frame.layout.name, frame.sample_rate)
+        if held.samples and (found != setup or held.samples >= BLOCK_SAMPLES):
+            yield held.read(), setup
+        if found != setup:
+            held, setup = AudioFifo(), found
+        if frame is None:
+            yield None, None
+            continue
+        # Without the clock: a gap in the file's times is not filled, as released.
+        frame.pts = None
+        held.write(frame)
+    if held.samples:
+        yield held.read(), setup
 
 
 def _resampler(sampling_rate: int) -> AudioResampler:
@@ -227,17 +255,16 @@ def _frames(reading: _Reading, limits: MediaLimits) -> Iterator[AudioFrame | Non
     source = reading.source
     if source.frames is not None or source.is_folder or is_picture(source.head(64)):
         raise NoAudioStreamError(source.name, "pictures have no sound", "Pass a sound file")
-    _check_length(source, limits)
-    with open_container(source, limits) as container:
-        stream = _stream(container, source.name, limits)
+    with _measured(source, limits) as (container, stream, packets):
         promised_s = _promised_s(container, stream)
         missing = shortfall(source)
+        stream.codec_context.options = dict(STRICT)
         if missing and not reading.allow_partial:
             with suppress(CorruptMediaError):
-                for frame in _decode(reading, container, stream, promised_s):
+                for frame in _decode(reading, packets, promised_s):
                     reading.read_s += _seconds(frame)
             raise _truncated(reading, missing)
-        for frame in _decode(reading, container, stream, promised_s):
+        for frame in _decode(reading, packets, promised_s):
             reading.rate = reading.rate or frame.sample_rate
             reading.read_s += _seconds(frame)
             limits.check_duration(source.name, reading.read_s)
@@ -256,10 +283,13 @@ def _frames(reading: _Reading, limits: MediaLimits) -> Iterator[AudioFrame | Non
     yield None
 
 
-def _check_length(source: Source, limits: MediaLimits) -> None:
-    """Refuse by the header, and by what the packets say of themselves, as headers may lie.
+@contextmanager
+def _measured(
+    source: Source, limits: MediaLimits
+) -> Generator[tuple[InputContainer, AudioStream, Iterator[Packet[AudioStream]]]]:
+    """Open the sound, refused by its header, and by what its packets say, as headers may lie.
 
-    Raises MediaTooLargeError, NoAudioStreamError.
+    Short sound is read from the file once. Raises MediaTooLargeError, NoAudioStreamError.
     """
     import av.error
 
@@ -268,10 +298,11 @@ def _check_length(source: Source, limits: MediaLimits) -> None:
         if container.duration:
             limits.check_duration(source.name, container.duration / 1_000_000)
         read_only(container, stream)
+        packets = ReadAhead(container.demux(stream))
         ticks = 0
         most = limits.max_duration_s / float(stream.time_base or 1)
         with suppress(av.error.FFmpegError):  # decoding will say what is wrong
-            for packet in container.demux(stream):
+            for packet in packets.first_pass():
                 ticks += packet.duration or 0
                 if ticks > most:
                     break
@@ -279,6 +310,13 @@ def _check_length(source: Source, limits: MediaLimits) -> None:
         limits.check_duration(source.name, seconds)
         channels, rate = stream.layout.nb_channels, stream.sample_rate
         limits.check_sound(source.name, channels, rate, seconds)
+        if packets.is_whole:
+            yield container, stream, packets.again()
+            return
+    with open_container(source, limits) as container:
+        stream = _stream(container, source.name, limits)
+        read_only(container, stream)
+        yield container, stream, container.demux(stream)
 
 
 def _stream(container: InputContainer, name: str, limits: MediaLimits) -> AudioStream:
@@ -310,15 +348,12 @@ def _promised_s(container: InputContainer, stream: AudioStream) -> float | None:
 
 
 def _decode(
-    reading: _Reading, container: InputContainer, stream: AudioStream, promised_s: float | None
+    reading: _Reading, packets: Iterator[Packet[AudioStream]], promised_s: float | None
 ) -> Iterator[AudioFrame]:
-    """Decode packet by packet, in strict mode; raise at damage, or leave the packet out."""
+    """Decode packet by packet; raise at damage, or leave the packet out."""
     import av.error
 
-    read_only(container, stream)
-    stream.codec_context.options = dict(STRICT)
     damaged = 0
-    packets = container.demux(stream)
     while True:
         try:
             packet = next(packets, None)

@@ -7,7 +7,9 @@ strict mode) and everything that hangs on the damaged picture counts as unreadab
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 SEEK_COST = 8
 """Frames that could be decoded in the time that a seek and a refilled decoder take."""
+SMALL_PIXELS = 100_000
+"""Below so many a picture, starting threads takes longer than they save."""
 
 
 class DamageError(Exception):
@@ -76,8 +80,20 @@ class LostPlaceError(Exception):
     """The container cannot be wound back to its beginning."""
 
 
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """An open container, its main video stream, not decoded yet, and all of its packets."""
+
+    container: InputContainer
+    stream: VideoStream
+    packets: list[Packet[VideoStream]]
+
+
 class FrameDecoder:
-    """A running decoder over an open container. `frame_at` wants ascending times."""
+    """A running decoder over an open container. `frame_at` wants ascending times.
+
+    With `packets`, all of the stream's, the container is not read again.
+    """
 
     def __init__(
         self,
@@ -87,8 +103,10 @@ class FrameDecoder:
         wanted: frozenset[int],
         *,
         threads: bool,
+        packets: list[Packet[VideoStream]] | None = None,
     ) -> None:
         self._container = container
+        self._kept = packets
         self._stream = stream
         self._timeline = timeline
         # In H.264 a picture that is no reference is one for nobody: leave it out on the way.
@@ -158,6 +176,11 @@ class FrameDecoder:
             return
         key, order = int(keys[group]), int(self._timeline.key_dts[group])
         self._from = key
+        if self._kept is not None:
+            self._rewind()
+            self._skip_to(key)
+            self._group = group
+            return
         for offset in (order, key):
             if self._land(offset, key, order):
                 self._group = group
@@ -169,6 +192,10 @@ class FrameDecoder:
     def _rewind(self) -> None:
         import av.error
 
+        if self._kept is not None:
+            self._stream.codec_context.flush_buffers()
+            self._packets, self._group = iter(self._kept), 0
+            return
         first = min(
             (int(times[0]) for times in (self._timeline.pts, self._timeline.key_dts) if len(times)),
             default=0,
@@ -299,26 +326,35 @@ def _chain(
 
 
 def decode_at(
-    source: Source, timeline: Timeline, times: Sequence[int], limits: MediaLimits
+    source: Source,
+    timeline: Timeline,
+    times: Sequence[int],
+    limits: MediaLimits,
+    opened: Opened | None = None,
 ) -> Iterator[tuple[int, VideoFrame | None]]:
     """Decode the frames shown at `times` (ascending): (time, frame or None where unreadable).
 
-    Starts with frame threads. At the first damage it goes on without, where it is certain which
-    packet the damage is in and what was whole before it.
+    Starts with frame threads, unless pictures are small. At the first damage it goes on without,
+    where it is certain which packet the damage is in and what was whole before it. `opened` saves
+    opening the source once more.
     """
     left = list(times)
     is_lost = False
-    for threads in (True, False):
+    for is_first in (True, False):
         if is_lost:
             break
-        with open_container(source, limits) as container:
-            stream = video_stream(container, source.name, limits)
-            if stream is None:
-                raise NoVideoStreamError(source.name, "it has no video stream", "Pass a video")
-            read_only(container, stream)
-            has_threads = prepare(stream, limits, threads=threads)
+        with nullcontext(opened) if opened else _open(source, limits) as found:
+            opened = None
+            stream = found.stream
+            is_large = stream.width * stream.height >= SMALL_PIXELS
+            threads = prepare(stream, limits, threads=is_first and is_large)
             decoder = FrameDecoder(
-                container, stream, timeline, frozenset(times), threads=has_threads
+                found.container,
+                stream,
+                timeline,
+                frozenset(times),
+                threads=threads,
+                packets=found.packets or None,
             )
             while left:
                 try:
@@ -344,18 +380,25 @@ def decode_at(
         yield time, None
 
 
-def decode_in_order(source: Source, limits: MediaLimits) -> Iterator[VideoFrame | None]:
-    """Decode every frame in presentation order; None once, at the end, where damage stops it."""
-    import av.error
-
+@contextmanager
+def _open(source: Source, limits: MediaLimits) -> Generator[Opened]:
     with open_container(source, limits) as container:
         stream = video_stream(container, source.name, limits)
         if stream is None:
             raise NoVideoStreamError(source.name, "it has no video stream", "Pass a video")
         read_only(container, stream)
+        yield Opened(container, stream, [])
+
+
+def decode_in_order(source: Source, limits: MediaLimits) -> Iterator[VideoFrame | None]:
+    """Decode every frame in presentation order; None once, at the end, where damage stops it."""
+    import av.error
+
+    with _open(source, limits) as opened:
+        stream = opened.stream
         prepare(stream, limits, threads=False)
         try:
-            for packet in container.demux(stream):
+            for packet in opened.container.demux(stream):
                 for frame in packet.decode():
                     if frame.is_corrupt:
                         yield None

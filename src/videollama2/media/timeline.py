@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .limits import MediaLimits
+from .packets import ReadAhead
 
 if TYPE_CHECKING:
     from av.container.input import InputContainer
@@ -66,9 +67,15 @@ class Timeline:
 
 
 def scan(
-    container: InputContainer, stream: VideoStream, name: str, limits: MediaLimits
+    container: InputContainer,
+    stream: VideoStream,
+    name: str,
+    limits: MediaLimits,
+    ahead: ReadAhead[VideoStream] | None = None,
 ) -> Timeline:
     """Read every packet's times once; the container is at its end afterwards.
+
+    `ahead` keeps the packets that pass.
 
     Frames that the container hides (edit lists, VP8's invisible ones) are not counted. Raises
     MediaTooLargeError where there are more than `limits` allow.
@@ -81,7 +88,7 @@ def scan(
     packets, untimed, last_duration, is_damaged = 0, 0, 0, False
     decoded = array("q")
     try:
-        for packet in container.demux(stream):
+        for packet in ahead.first_pass() if ahead else container.demux(stream):
             if packet.size == 0 and packet.pts is None and packet.dts is None:
                 continue
             if packet.is_corrupt:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .colour import to_rgb
+from .colour import RgbConverter
 from .containers import open_container, read_only, video_stream
-from .decoder import decode_at, decode_in_order
+from .decoder import Opened, decode_at, decode_in_order
 from .errors import (
     CorruptMediaError,
     EmptyMediaError,
@@ -23,6 +23,7 @@ from .errors import (
 )
 from .integrity import shortfall
 from .limits import DEFAULT_LIMITS, MediaLimits
+from .packets import ReadAhead
 from .sampling import MAX_FRAMES, fps_indices, frame_range, uniform_indices
 from .source import Source, open_source
 from .stills import Stills, open_stills
@@ -90,19 +91,21 @@ def read_video(
         if container.duration:
             limits.check_duration(source.name, container.duration / 1_000_000)
         read_only(container, stream)
-        timeline = scan(container, stream, source.name, limits)
+        ahead = ReadAhead(container.demux(stream))
+        timeline = scan(container, stream, source.name, limits, ahead)
         size = (stream.width, stream.height)
-    notes: list[str] = []
-    _check_whole(source, timeline, allow_partial, notes)
-    limits.check_duration(source.name, timeline.duration_s)
+        notes: list[str] = []
+        _check_whole(source, timeline, allow_partial, notes)
+        limits.check_duration(source.name, timeline.duration_s)
 
-    def choose(total: int, duration_s: float) -> list[int]:
-        wanted = _choose(source.name, total, timeline, duration_s, num_frames, start, end)
-        limits.check_frames(source.name, *size, len(set(wanted)))
-        return wanted
+        def choose(total: int, duration_s: float) -> list[int]:
+            wanted = _choose(source.name, total, timeline, duration_s, num_frames, start, end)
+            limits.check_frames(source.name, *size, len(set(wanted)))
+            return wanted
 
-    if timeline.is_timed:
-        return _read_timed(source, timeline, choose, allow_partial, notes, limits)
+        if timeline.is_timed:
+            opened = Opened(container, stream, ahead.kept) if ahead.kept else None
+            return _read_timed(source, timeline, choose, allow_partial, notes, limits, opened)
     return _read_in_order(source, timeline, choose, allow_partial, notes, limits)
 
 
@@ -176,14 +179,17 @@ def _read_timed(
     allow_partial: bool,
     notes: list[str],
     limits: MediaLimits,
+    opened: Opened | None,
 ) -> VideoClip:
     indices = choose(timeline.num_frames, timeline.duration_s)
     wanted = sorted(set(indices))
     times = [int(timeline.pts[index]) for index in wanted]
     pictures: dict[int, NDArray[np.uint8]] = {}
-    for index, (_, frame) in zip(wanted, decode_at(source, timeline, times, limits), strict=True):
+    to_rgb = RgbConverter()
+    decoded = decode_at(source, timeline, times, limits, opened)
+    for index, (_, frame) in zip(wanted, decoded, strict=True):
         if frame is not None:
-            pictures[index] = _convert(source.name, frame)
+            pictures[index] = _convert(source.name, frame, to_rgb)
         elif not allow_partial:
             raise CorruptMediaError(
                 source.name,
@@ -258,7 +264,7 @@ def _read_in_order(
     )
 
 
-def _convert(name: str, frame: VideoFrame) -> NDArray[np.uint8]:
+def _convert(name: str, frame: VideoFrame, to_rgb: RgbConverter) -> NDArray[np.uint8]:
     import av.error
 
     try:
@@ -274,12 +280,13 @@ def _number(
 ) -> tuple[dict[int, NDArray[np.uint8]], int, bool]:
     """Convert the wanted frames: (picture by number, frames decoded, whether damage stopped it)."""
     pictures: dict[int, NDArray[np.uint8]] = {}
+    to_rgb = RgbConverter()
     found = 0
     for frame in frames:
         if frame is None:
             return pictures, found, True
         if found in wanted:
-            pictures[found] = _convert(name, frame)
+            pictures[found] = _convert(name, frame, to_rgb)
         found += 1
     return pictures, found, False
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .audio import Sound, stream_audio
-from .colour import to_rgb
+from .colour import RgbConverter
 from .containers import audio_stream, open_container, read_only, video_stream
 from .decoder import prepare
 from .errors import CorruptMediaError, UnsupportedMediaError
@@ -185,6 +185,7 @@ class _Pictures:
         self._num_frames = num_frames
         self._damaged = 0
         self._fps = 25.0
+        self._to_rgb = RgbConverter()
         self._frames = self._decode(source, plan.span(first)[0], limits)
         self._held: tuple[float, VideoFrame] | None = None
 
@@ -209,7 +210,7 @@ class _Pictures:
             while shown.times and shown.times[0] < until:
                 shown.times.pop(0)
                 if until > start:
-                    shown.frames.append(to_rgb(frame))
+                    shown.frames.append(self._to_rgb(frame))
                     shown.shown_s.append(at)
         if not shown.frames:
             return None
