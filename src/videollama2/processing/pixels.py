@@ -150,8 +150,8 @@ def _checked(frame: Frame) -> Frame:
     return frame
 
 
-def _resized(frame: Frame, settings: PixelSettings) -> Frame:
-    """One frame at the tower's size, (H, W, 3) uint8."""
+def _resized(frame: Frame, settings: PixelSettings) -> Image.Image:
+    """One frame at the tower's size."""
     image = Image.fromarray(_checked(frame))
     if settings.geometry == "pad":
         red, green, blue = (int(value * 255) for value in settings.image_mean)
@@ -159,14 +159,14 @@ def _resized(frame: Frame, settings: PixelSettings) -> Frame:
     height, width = settings.size
     resample = Image.Resampling(settings.resample)
     if settings.resize == "squash":
-        return np.asarray(image.resize((width, height), resample))
+        return image.resize((width, height), resample)
     edge = settings.shortest_edge or height
     short = min(image.size)
     scaled = (int(edge * image.width / short), int(edge * image.height / short))
     image = image.resize(scaled, resample)
     left, top = (image.width - width) // 2, (image.height - height) // 2
     # Outside the image PIL's crop is black, as the released crop's zero padding.
-    return np.asarray(image.crop((left, top, left + width, top + height)))
+    return image.crop((left, top, left + width, top + height))
 
 
 def to_pixels(
@@ -181,19 +181,31 @@ def to_pixels(
         raise ValueError("no frames: there is nothing to make pixel values of")
     if device is not None and device.type != "cpu" and settings.resample in RESAMPLINGS:
         return to_pixels_on(device, frames, settings)
-    levels = _normalised_levels(settings)
     height, width = settings.size
     pixels = np.empty((len(frames), 3, height, width), dtype=np.float32)
 
     def fill(place: int) -> None:
-        small = _resized(frames[place], settings)
-        for channel in range(3):  # a look-up is several passes of arithmetic in one
-            np.take(levels[channel], small[..., channel], out=pixels[place, channel], mode="clip")
+        _normalise(_resized(frames[place], settings), settings, pixels[place])
 
-    with ThreadPoolExecutor(min(len(frames), torch.get_num_threads())) as pool:
-        for _ in pool.map(fill, range(len(frames))):  # Pillow and numpy let go of the lock
-            pass
+    workers = min(len(frames), torch.get_num_threads())
+    if workers == 1:
+        for place in range(len(frames)):
+            fill(place)
+    else:
+        with ThreadPoolExecutor(workers) as pool:  # Pillow and numpy let go of the lock
+            for _ in pool.map(fill, range(len(frames))):
+                pass
     return _tensor(pixels)
+
+
+def _normalise(image: Image.Image, settings: PixelSettings, into: npt.NDArray[np.float32]) -> None:
+    """Fill (3, H, W) plane by plane, each small enough to stay near the processor."""
+    means, stds = (np.float32(one) for one in (settings.image_mean, settings.image_std))
+    for plane, values, mean, std in zip(image.split(), into, means, stds, strict=True):
+        values[...] = np.asarray(plane)
+        values /= np.float32(255)
+        values -= mean
+        values /= std
 
 
 def to_pixels_on(
