@@ -1,11 +1,13 @@
 """Clips a second from file to the encoders' inputs, two processes at a time.
 
-    python benchmarks/read.py [CLIP ...] [--small] [--processes 2]
+    python benchmarks/read.py [CLIP ...] [--made 640x360x60 ...] [--small] [--processes 2]
 
 Ours is `media/` and `processing/`: 16 frames of 384 px and 30 s of sound. Stock is transformers' own
 reading of a video (`load_video`, PyAV) with its SigLIP image processor, sound left out. "decord, Pillow" is
 how the released code reads and resizes, its sound left out too (decord or decord2 has to be there).
-Ours is measured with and without sound. Without CLIP, one minute of 720p is made first.
+Ours is measured with and without sound. The floor is decoding the same frames and doing nothing with them,
+and Pillow's resize of 16 pictures alone, each measured by itself. The CLIPs are one group; each `--made`
+(width, height, seconds) is another, made first. Without either, one minute of 720p is made.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import common
 import numpy as np
 
 FRAMES = 16
-_state: dict[str, Any] = {}
+_state: dict[Any, Any] = {}
 
 
 def ours(path: str, sound: bool) -> int:
@@ -54,6 +56,41 @@ def decord(path: str) -> int:
     return len(_image_processor()(list(frames), return_tensors="pt")["pixel_values"])
 
 
+def bare_decode(path: str) -> int:
+    """The frames that ours decodes, shown to nobody; where they are is known beforehand."""
+    from videollama2.media.containers import open_container, read_only, video_stream
+    from videollama2.media.decoder import decode_at
+    from videollama2.media.limits import DEFAULT_LIMITS
+    from videollama2.media.sampling import uniform_indices
+    from videollama2.media.source import open_source
+    from videollama2.media.timeline import scan
+
+    source = open_source(path)
+    if path not in _state:
+        with open_container(source, DEFAULT_LIMITS) as container:
+            stream = video_stream(container, path, DEFAULT_LIMITS)
+            if stream is None:
+                raise SystemExit(f"{path} has no pictures")
+            read_only(container, stream)
+            _state[path] = scan(container, stream, path, DEFAULT_LIMITS)
+    timeline = _state[path]
+    times = sorted({int(timeline.pts[i]) for i in uniform_indices(timeline.num_frames, FRAMES)})
+    list(decode_at(source, timeline, times, DEFAULT_LIMITS))
+    return FRAMES
+
+
+def bare_resize(path: str) -> int:
+    """Pillow's part alone, on a picture of the clip."""
+    import av
+
+    if (path, "picture") not in _state:
+        with av.open(path) as container:
+            _state[path, "picture"] = next(container.decode(video=0)).to_image()
+    for _ in range(FRAMES):
+        _state[path, "picture"].resize((384, 384), 3)
+    return FRAMES
+
+
 def _settings() -> Any:
     from videollama2.processing.image_processor import DEFAULT_SETTINGS
 
@@ -77,7 +114,10 @@ READERS = {
     "ours, without sound": lambda path: ours(path, sound=False),
     "transformers": stock,
     "decord, Pillow": decord,
+    "bare decode": bare_decode,
+    "bare resize": bare_resize,
 }
+OURS, STOCK = ("ours", "ours, without sound"), ("transformers", "decord, Pillow")
 
 
 def read(job: tuple[str, str]) -> int:
@@ -100,11 +140,10 @@ def available(name: str, path: str, pool: Any) -> bool:
     return True
 
 
-def make_clip(path: Path, args: argparse.Namespace) -> None:
+def make_clip(path: Path, width: int, height: int, seconds: int) -> None:
     """Moving texture and a tone; a keyframe every 250 frames, as encoders do by themselves."""
     import av
 
-    width, height, seconds = (160, 120, 3) if args.small else (1280, 720, 60)
     rng = np.random.default_rng(0)
     texture = rng.integers(0, 255, (height // 8, width // 8, 3), dtype=np.uint8)
     texture = texture.repeat(8, 0).repeat(8, 1)
@@ -126,38 +165,60 @@ def make_clip(path: Path, args: argparse.Namespace) -> None:
         container.mux(audio.encode(None))
 
 
+def rates_of(paths: list[str], pool: Any, args: argparse.Namespace) -> dict[str, float]:
+    """Clips a second by each reader, the median of rounds in which they take turns."""
+    names = [name for name in READERS if available(name, paths[0], pool)]
+    times: dict[str, list[float]] = {name: [] for name in names}
+    for round_ in range(1 + common.rounds(args)):  # the first warms every process up
+        for name in names:
+            jobs = [(name, path) for path in paths] * (args.processes if len(paths) == 1 else 1)
+            began = time.perf_counter()
+            pool.map(read, jobs, chunksize=1)
+            if round_:
+                times[name].append(len(jobs) / (time.perf_counter() - began))
+    return {name: sorted(each)[len(each) // 2] for name, each in times.items()}
+
+
+def cases_of(group: str, rates: dict[str, float], note: dict[str, Any]) -> list[common.Case]:
+    floor = 1 / (1 / rates["bare decode"] + 1 / rates["bare resize"])
+    note = {**note, "bare_decode": rates["bare decode"], "bare_resize": rates["bare resize"]}
+    return [
+        common.Case(
+            f"{group}: {name}, beside {other}",
+            rates[name],
+            rates[other],
+            floor,
+            unit="clips/s",
+            notes={**note, "times_stock": rates[name] / rates[other]},
+        )
+        for name in OURS
+        for other in STOCK
+        if other in rates
+    ]
+
+
 def main() -> None:
     made = common.parser(__doc__)
     made.add_argument("clips", nargs="*", type=Path)
+    made.add_argument("--made", nargs="*", default=[], metavar="WIDTHxHEIGHTxSECONDS")
     made.add_argument("--processes", type=int, default=2)
     args = made.parse_args()
     args.device = "cpu"
+    if not args.clips and not args.made:
+        args.made = ["160x120x3"] if args.small else ["1280x720x60"]
+    cases: list[common.Case] = []
     with tempfile.TemporaryDirectory() as scratch:
-        if not args.clips:
-            args.clips = [Path(scratch) / "clip.mp4"]
-            make_clip(args.clips[0], args)
-        paths = [str(path) for path in args.clips]
+        groups = {"given": [str(path) for path in args.clips]} if args.clips else {}
+        for size in args.made:
+            path = Path(scratch) / f"{size}.mp4"
+            make_clip(path, *(int(number) for number in size.split("x")))
+            groups[f"{size} s"] = [str(path)]
         context = multiprocessing.get_context("spawn")
         with context.Pool(args.processes) as pool:
-            names = [name for name in READERS if available(name, paths[0], pool)]
-            times: dict[str, list[float]] = {name: [] for name in names}
-            for round_ in range(1 + common.rounds(args)):  # the first warms every process up
-                for name in names:
-                    jobs = [(name, path) for path in paths * (1 if len(paths) > 1 else 2)]
-                    jobs *= args.processes if len(jobs) < 8 else 1
-                    began = time.perf_counter()
-                    pool.map(read, jobs, chunksize=1)
-                    if round_:
-                        times[name].append(len(jobs) / (time.perf_counter() - began))
-    rates = {name: sorted(each)[len(each) // 2] for name, each in times.items()}
-    note = {"processes": args.processes, "clips": len(paths), "stock_has_sound": False}
-    cases = [
-        common.Case(
-            f"{name}, beside {other}", rates[name], rates[other], unit="clips/s", notes=note
-        )
-        for name in names[:2]
-        for other in names[2:]
-    ]
+            for group, paths in groups.items():
+                rates = rates_of(paths, pool, args)
+                note = {"processes": args.processes, "clips": len(paths), "stock_has_sound": False}
+                cases += cases_of(group, rates, note)
     common.report("read", args, cases, None)
 
 

@@ -45,7 +45,8 @@ BLOCK_SAMPLES = 8192
 class Sound:
     """`waveform` (samples,) float32 in [-1, 1) at `sampling_rate`, one channel.
 
-    `duration_s` is that of the waveform. `notes` says what was left out.
+    `duration_s` is that of the waveform; `left_s` how many seconds of it, at the end, were not
+    decoded, as the packets say. `notes` says what was left out.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Sound:
     sampling_rate: int
     duration_s: float
     notes: tuple[str, ...] = ()
+    left_s: float = 0.0
 
 
 @dataclass
@@ -64,6 +66,8 @@ class _Reading:
     notes: list[str]
     read_s: float = 0.0
     rate: int = 0
+    packets_s: float = 0.0
+    """How long the sound is by its packets; 0 where they do not say."""
 
 
 def read_audio(
@@ -72,6 +76,7 @@ def read_audio(
     sampling_rate: int = 16_000,
     start: float | None = None,
     end: float | None = None,
+    most_s: float | None = None,
     allow_partial: bool = False,
     limits: MediaLimits = DEFAULT_LIMITS,
 ) -> Sound:
@@ -79,7 +84,9 @@ def read_audio(
 
     The released path for soundtracks (`ffmpeg -vn -ac 1 -ar 16000 -f s16le`, then / 32768), with
     the same resampler; it never crops at random. `start` and `end` in seconds cut the resampled
-    sound. `allow_partial` keeps what can be read of a damaged or truncated file, with a note.
+    sound; of that, little more than `most_s` seconds are decoded where the length of the rest is
+    known without (`Sound.left_s`). `allow_partial` keeps what can be read of a damaged or truncated
+    file, with a note.
 
     Raises a MediaError: missing, empty, truncated (with `readable_s`), corrupt, without sound
     (NoAudioStreamError), too large, or a range that holds nothing.
@@ -94,8 +101,10 @@ def read_audio(
     first = 0 if start is None else round(start * sampling_rate)
     stop = None if end is None else round(end * sampling_rate)
     reading = _Reading(source, allow_partial, [])
+    most = None if most_s is None else first + round(most_s * sampling_rate)
     pieces: list[NDArray[np.int16]] = []
     at = kept = 0
+    left_s = 0.0
     for piece in _resampled(source.name, _frames(reading, limits), sampling_rate):
         if len(piece):
             begin, past = max(first - at, 0), len(piece) if stop is None else max(stop - at, 0)
@@ -104,6 +113,10 @@ def read_audio(
             limits.check_audio(source.name, kept)
             pieces.append(piece[begin:past])
         if stop is not None and at >= stop:
+            break
+        if most is not None and at >= most and reading.packets_s:
+            until = reading.packets_s if end is None else min(end, reading.packets_s)
+            left_s = max(until - at / sampling_rate, 0.0)
             break
     if start is not None and not kept:
         raise EmptyRangeError(
@@ -115,9 +128,8 @@ def read_audio(
         raise EmptyMediaError(source.name, "its sound holds no sample", "Pass another file")
     samples = np.concatenate(pieces) if pieces else np.empty(0, np.int16)
     waveform = samples.astype(np.float32) / np.float32(32768.0)
-    return Sound(
-        source.name, waveform, sampling_rate, len(waveform) / sampling_rate, tuple(reading.notes)
-    )
+    duration_s = len(waveform) / sampling_rate
+    return Sound(source.name, waveform, sampling_rate, duration_s, tuple(reading.notes), left_s)
 
 
 def stream_audio(
@@ -255,7 +267,7 @@ def _frames(reading: _Reading, limits: MediaLimits) -> Iterator[AudioFrame | Non
     source = reading.source
     if source.frames is not None or source.is_folder or is_picture(source.head(64)):
         raise NoAudioStreamError(source.name, "pictures have no sound", "Pass a sound file")
-    with _measured(source, limits) as (container, stream, packets):
+    with _measured(reading, limits) as (container, stream, packets):
         promised_s = _promised_s(container, stream)
         missing = shortfall(source)
         stream.codec_context.options = dict(STRICT)
@@ -285,7 +297,7 @@ def _frames(reading: _Reading, limits: MediaLimits) -> Iterator[AudioFrame | Non
 
 @contextmanager
 def _measured(
-    source: Source, limits: MediaLimits
+    reading: _Reading, limits: MediaLimits
 ) -> Generator[tuple[InputContainer, AudioStream, Iterator[Packet[AudioStream]]]]:
     """Open the sound, refused by its header, and by what its packets say, as headers may lie.
 
@@ -293,6 +305,7 @@ def _measured(
     """
     import av.error
 
+    source = reading.source
     with open_container(source, limits) as container:
         stream = _stream(container, source.name, limits)
         if container.duration:
@@ -306,7 +319,7 @@ def _measured(
                 ticks += packet.duration or 0
                 if ticks > most:
                     break
-        seconds = float(ticks * (stream.time_base or 0))
+        reading.packets_s = seconds = float(ticks * (stream.time_base or 0))
         limits.check_duration(source.name, seconds)
         channels, rate = stream.layout.nb_channels, stream.sample_rate
         limits.check_sound(source.name, channels, rate, seconds)

@@ -220,6 +220,7 @@ class MediaLoader:
             sampling_rate=SAMPLING_RATE,
             start=None if part.start is None else max(part.start, 0.0),
             end=part.end,
+            most_s=self._most_s,
             allow_partial=part.allow_partial,
             limits=self.limits,
         )
@@ -232,7 +233,7 @@ class MediaLoader:
         sound = self._sound(part)
         features, heard, notes = self._native(sound)
         report = MediaReport(
-            sound.name, "audio", sound.duration_s, 0, heard, (*sound.notes, *notes)
+            sound.name, "audio", sound.duration_s + sound.left_s, 0, heard, (*sound.notes, *notes)
         )
         return LoadedMedia("audio", None, features, report)
 
@@ -252,9 +253,15 @@ class MediaLoader:
             sampling_rate=SAMPLING_RATE,
             start=part.start,
             end=part.end,
+            most_s=self._most_s,
             allow_partial=part.allow_partial,
             limits=self.limits,
         )
+
+    @property
+    def _most_s(self) -> float | None:
+        """Sound beyond this is not heard and need not be decoded; None: it takes part."""
+        return None if self.mode == "released" else self.max_audio_s
 
     def _released_audio(self, part: AudioInput) -> LoadedMedia:
         notes: list[str] = []
@@ -280,7 +287,8 @@ class MediaLoader:
         )
 
     def _native(self, sound: Sound) -> tuple[torch.Tensor, float, list[str]]:
-        heard, notes = self._heard(len(sound.waveform) / SAMPLING_RATE, self.max_audio_s)
+        seconds = len(sound.waveform) / SAMPLING_RATE + sound.left_s
+        heard, notes = self._heard(seconds, self.max_audio_s)
         window = native_window(sound.waveform, self.max_audio_s, self.patch)
         return self._features(window), heard, notes
 
