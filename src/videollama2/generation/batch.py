@@ -73,7 +73,8 @@ class _Step:
             self._tokens = torch.empty_like(tokens_b, device="cpu", pin_memory=True)
             self._tokens.copy_(tokens_b, non_blocking=True)
             self._event = torch.cuda.Event()
-            self._event.record()
+            # Of the tokens' own GPU: the current one may be another.
+            self._event.record(torch.cuda.current_stream(tokens_b.device))
 
     def tokens(self) -> list[int]:
         """Wait for them."""

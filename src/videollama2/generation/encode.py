@@ -1,6 +1,6 @@
 """Tensors of one medium -> its tokens: every encoder runs once a medium, whatever the batch."""
 
-from contextlib import nullcontext
+import functools
 from typing import Any
 
 import torch
@@ -37,20 +37,25 @@ def encode_media(model: Any, loaded: LoadedMedia) -> tuple[MediumTokens, ...]:
 
     What an encoder made already is left alone: a medium without pixels and filter bank gives none.
     """
-    if loaded.pixels is None or loaded.features is None or model.device.type != "cuda":
-        return tuple(encode_medium(model, *one) for one in _tensors(loaded))
+    parts = _tensors(loaded)
+    if len(parts) < 2 or model.device.type != "cuda":
+        return tuple(encode_medium(model, *one) for one in parts)
+    pictures, sound = parts
     here: Any = torch.cuda.current_stream(model.device)
-    found: list[MediumTokens] = []
-    for place, one in enumerate(_tensors(loaded)):
-        beside: Any = torch.cuda.Stream(model.device) if place else None
-        if beside is not None:
-            beside.wait_stream(here)
-        with torch.cuda.stream(beside) if beside is not None else nullcontext():
-            found.append(encode_medium(model, *one))
-        if beside is not None:
-            here.wait_stream(beside)
-            found[-1].features.record_stream(here)
-    return tuple(found)
+    beside = _second_stream(model.device)
+    beside.wait_stream(here)  # before the first encoder is on its way, or it would wait for that
+    seen = encode_medium(model, *pictures)
+    with torch.cuda.stream(beside):
+        heard = encode_medium(model, *sound)
+    here.wait_stream(beside)
+    heard.features.record_stream(here)
+    return seen, heard
+
+
+@functools.cache
+def _second_stream(device: torch.device) -> Any:
+    """One for good: torch keeps freed memory for each stream apart."""
+    return torch.cuda.Stream(device)
 
 
 def _tensors(loaded: LoadedMedia) -> list[tuple[str, Tensor]]:

@@ -83,7 +83,8 @@ class SlotSteps:
         if (rows, length) not in self._graphs:
             self._graphs[rows, length] = self._record(rows, length)
         graph, scores_bv = self._graphs[rows, length]
-        graph.replay()
+        with torch.cuda.device(tokens_b.device):
+            graph.replay()
         return scores_bv[: len(tokens_b)]
 
     def _forward(self, tokens_b: Tensor, positions_b: Tensor, length: int) -> Tensor:
@@ -125,18 +126,26 @@ class SlotSteps:
     def _record(self, rows: int, length: int) -> tuple[torch.cuda.CUDAGraph, Tensor]:
         """Run the step thrice beside everything else, as CUDA asks for, then record it.
 
-        Each writes the same keys and values in the same places as the step itself.
+        Each writes the same keys and values in the same places as the step itself. All of it is on
+        the model's GPU, which need not be the current one, and on one stream. What other threads
+        ask of CUDA meanwhile does not spoil it. Graphs share their memory: a step's scores are
+        used up before another graph runs.
         """
         tokens, positions = self._inputs
-        stream: Any = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(3):
-                self._forward(tokens[:rows], positions[:rows], length)
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
-            scores_bv = self._forward(tokens[:rows], positions[:rows], length)
+        device = tokens.device
+        stream: Any = torch.cuda.Stream(device)
+        here: Any = torch.cuda.current_stream(device)
+        with torch.cuda.device(device):
+            stream.wait_stream(here)
+            with torch.cuda.stream(stream):
+                for _ in range(3):
+                    self._forward(tokens[:rows], positions[:rows], length)
+            here.wait_stream(stream)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(
+                graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"
+            ):
+                scores_bv = self._forward(tokens[:rows], positions[:rows], length)
         self._pool = graph.pool()
         log.info("captured a step of %d rows and %d positions", rows, length)
         return graph, scores_bv
