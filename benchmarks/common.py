@@ -257,16 +257,23 @@ def report(name: str, args: argparse.Namespace, cases: list[Case], found: Ceilin
     path = args.out / f"{name}-{kind}{'-small' if args.small else ''}.json"
     values = {
         "benchmark": name,
-        "hardware": hardware(args.device),
-        "torch": torch.__version__,
-        "commit": commit(),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": " ".join([Path(sys.executable).name, *sys.argv]),
+        **facts(args.device),
         "ceilings": None if found is None else asdict(found),
         "cases": [{**asdict(case), "reached": case.reached} for case in cases],
     }
     path.write_text(json.dumps(values, indent=1) + "\n")
     print(f"-> {path}")
+
+
+def facts(device: str) -> dict[str, str]:
+    """What a figure is worth nothing without."""
+    return {
+        "hardware": hardware(device),
+        "torch": torch.__version__,
+        "commit": commit(),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": " ".join([Path(sys.executable).name, *sys.argv]),
+    }
 
 
 def hardware(device: str) -> str:

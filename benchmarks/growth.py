@@ -63,7 +63,10 @@ def measure(model: Any, args: Any, axis: str, size: int) -> dict[str, float]:
 
 
 def draw(axes: dict[str, list[dict[str, float]]], title: str, path: Path) -> None:
-    """One small picture an axis: milliseconds over size, both logarithmic, from the first point."""
+    """One small picture an axis: milliseconds over size, both logarithmic, from the first point.
+
+    Memory, where it is known, is a broken line from zero, its ends in gigabytes.
+    """
     from math import log2
 
     width, height, gap = 220, 150, 50
@@ -80,6 +83,18 @@ def draw(axes: dict[str, list[dict[str, float]]], title: str, path: Path) -> Non
         )
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs, ys, strict=True))
         parts.append(f'<polyline points="{line}" fill="none" stroke="#2563eb" stroke-width="2"/>')
+        held = [p["gigabytes"] for p in points if "gigabytes" in p]
+        if held:
+            at = [top + height - height * one / max(held) for one in held]
+            broken = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs, at, strict=True))
+            parts.append(
+                f'<polyline points="{broken}" fill="none" stroke="#888" stroke-dasharray="4"/>'
+            )
+            parts += [
+                f'<text x="{xs[end] + 4:.1f}" y="{at[end] + 14:.1f}" fill="#666">'
+                f"{held[end]:.1f} GB</text>"
+                for end in (0, -1)
+            ]
         for x, y, size, ms in zip(xs, ys, sizes, times, strict=True):
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="#2563eb"/>')
             parts.append(
@@ -115,7 +130,7 @@ def main() -> None:
     kind = "cpu" if args.device == "cpu" else common.hardware(args.device).replace(" ", "-").lower()
     name = f"growth-{kind}{'-small' if args.small else ''}"
     where = f"{common.hardware(args.device)}{', small model' if args.small else ''}"
-    values = {"hardware": where, "commit": common.commit(), "axes": axes}
+    values = {"benchmark": "growth", **common.facts(args.device), "small": args.small, "axes": axes}
     (args.out / f"{name}.json").write_text(json.dumps(values, indent=1) + "\n")
     draw(axes, f"How cost grows ({where})", args.out / f"{name}.svg")
 

@@ -1,6 +1,6 @@
 """The starter on a CPU: time to the first word and words' rate, beside transformers' `generate`.
 
-    python benchmarks/starter.py [--threads 2] [--repeats 7]
+    python benchmarks/starter.py [--threads 2] [--repeats 7] [--dtype bfloat16]
 
 One clip, one process, taking turns. "First" is prefill and one token, from the encoders' tokens on for both.
 """
@@ -24,10 +24,11 @@ TOKENS = 64
 def main() -> None:
     made = common.parser(__doc__)
     made.add_argument("--threads", type=int, default=torch.get_num_threads())
+    made.add_argument("--dtype", default="float32")
     args = made.parse_args()
     args.device = "cpu"
     torch.set_num_threads(args.threads)
-    assistant = VideoLlama2.from_pretrained("starter", device="cpu")
+    assistant = VideoLlama2.from_pretrained("starter", device="cpu", dtype=args.dtype)
     engine, model = assistant._engine, assistant.model
     model.generation_config.eos_token_id = None
     path = next(iter(sorted(CLIPS.glob("*.mp4"))))
@@ -65,7 +66,7 @@ def main() -> None:
         name: 1000 * (TOKENS - 1) / (took[name] - took[f"{name}, first"])
         for name in ("ours", "stock")
     }
-    notes = {"threads": args.threads, "prompt": len(prompt), "tokens": TOKENS}
+    notes = {"threads": args.threads, "dtype": args.dtype, "prompt": len(prompt), "tokens": TOKENS}
     cases = [
         common.Case("first token of the prompt", took["ours, first"], took["stock, first"]),
         common.Case("one answer", rate["ours"], rate["stock"], unit="tokens/s", notes=notes),

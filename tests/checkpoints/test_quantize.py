@@ -41,6 +41,27 @@ def test_a_row_is_off_by_half_a_step_at_most(kind: Any) -> None:
     assert bool((narrow[2].float() == 0).all())
 
 
+@pytest.mark.parametrize(
+    ("outputs", "inputs", "rows"), [(64, 96, 1), (96, 64, 8), (64, 64, 9), (33, 50, 1)]
+)
+def test_few_rows_give_what_many_give(outputs: int, inputs: int, rows: int) -> None:
+    made = torch.Generator().manual_seed(0)
+    layer = NarrowLinear(inputs, outputs, True, "int8")
+    narrow, scale = narrowed(torch.randn(outputs, inputs, generator=made), "int8")
+    layer.weight.data, layer.weight_scale.data = narrow, scale
+    assert layer.bias is not None
+    layer.bias.data = torch.randn(outputs, generator=made)
+    x = torch.randn(2, rows, inputs, generator=made).bfloat16()
+    with torch.inference_mode():
+        many = layer(x.expand(9, 2, rows, inputs).reshape(-1, inputs)).view(9, 2, rows, outputs)[0]
+        found = torch.stack([layer(one) for one in x])
+        exact = x.double() @ (narrow.double() * scale.double()[:, None]).T + layer.bias
+    step = exact.abs().max() * 2**-7  # bfloat16 has 8 bits
+    assert found.dtype == torch.bfloat16
+    assert float((found - exact).abs().max()) <= step
+    assert float((found - many).abs().max()) <= step
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("kind", ["int8", "fp8"])
 def test_read_saved_and_read_again(
