@@ -14,7 +14,9 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 OPTIONS = {"growth": ["--quick"], "read": ["--processes", "1"]}
 
 
-@pytest.mark.parametrize("name", ["encoders", "first_token", "decode", "batch", "growth", "read"])
+@pytest.mark.parametrize(
+    "name", ["encoders", "first_token", "decode", "batch", "growth", "read", "linear"]
+)
 def test_small(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = ["--small", "--device", "cpu", "--repeats", "1", "--out", str(tmp_path)]
     options += OPTIONS.get(name, [])

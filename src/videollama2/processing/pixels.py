@@ -200,12 +200,12 @@ def to_pixels(
 
 def _normalise(image: Image.Image, settings: PixelSettings, into: npt.NDArray[np.float32]) -> None:
     """Fill (3, H, W) plane by plane, each small enough to stay near the processor."""
-    means, stds = (np.float32(one) for one in (settings.image_mean, settings.image_std))
-    for plane, values, mean, std in zip(image.split(), into, means, stds, strict=True):
+    for channel, plane in enumerate(image.split()):
+        values = into[channel]
         values[...] = np.asarray(plane)
         values /= np.float32(255)
-        values -= mean
-        values /= std
+        values -= np.float32(settings.image_mean[channel])
+        values /= np.float32(settings.image_std[channel])
 
 
 def to_pixels_on(
