@@ -11,9 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pages import HOSTILE, KEY, Served, Tab, end, serve
+from pages import HOSTILE, KEY, PATIENCE_MS, Served, Tab, end, serve
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
+
+LARGEST_SCREENSHOT = 60_000
+WATCH_CAMERAS = """window.streams = [];
+if (navigator.mediaDevices) {
+  const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+  navigator.mediaDevices.getUserMedia = async what => {
+    const stream = await open(what); window.streams.push(stream); return stream; };
+}"""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -70,7 +78,8 @@ def open_tab(browser: Browser) -> Iterator[Callable[..., Tab]]:
         options.setdefault("viewport", {"width": 1280, "height": 800})
         context = browser.new_context(**options)
         contexts.append(context)
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(PATIENCE_MS)
+        context.add_init_script(WATCH_CAMERAS)
         tab = Tab(context.new_page())
         tab.page.on("request", lambda one: tab.requests.append(one.url))
         tab.page.on("pageerror", lambda one: tab.errors.append(str(one)))
@@ -98,7 +107,10 @@ def keep(request: pytest.FixtureRequest) -> Callable[..., None]:
         tab.page.wait_for_timeout(700)  # what slides and fades has come to rest
         picture = Image.open(io.BytesIO(tab.page.screenshot()))
         Path(folder).mkdir(parents=True, exist_ok=True)
-        picture.convert("RGB").save(Path(folder) / f"{name}.webp", quality=82, method=6)
+        for quality in (82, 70, 55, 40):
+            picture.convert("RGB").save(Path(folder) / f"{name}.webp", quality=quality, method=6)
+            if (Path(folder) / f"{name}.webp").stat().st_size <= LARGEST_SCREENSHOT:
+                break
 
     return save
 
@@ -113,7 +125,7 @@ def markup_server(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
     from videollama2.assistant import VideoLlama2
     from videollama2.serving.app import create_app
-    from videollama2.serving.page import layout
+    from videollama2.serving.page import desk
     from videollama2.serving.service import Service
     from videollama2.serving.settings import ServerSettings
     from videollama2.serving.worker import Wrote
@@ -127,7 +139,7 @@ def markup_server(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
             yield Wrote(0, piece, (), 1, None)
             await asyncio.sleep(0.05)
 
-    monkeypatch.setattr(layout, "ask", ask)
+    monkeypatch.setattr(desk, "ask", ask)
     service = Service(
         lambda: VideoLlama2.from_pretrained(tiny_folder), ServerSettings(page=True, readers=1)
     )

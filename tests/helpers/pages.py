@@ -14,6 +14,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 KEY = "sk-page"
 REFUSED = "⚠"
+PATIENCE_MS = 180_000  # for every wait: a busy machine is slow, and nothing is judged by its time
 HOSTILE = "<img src=x onerror=window.hurt=1>"
 
 
@@ -87,6 +88,15 @@ class Tab:
         count = before + len(files)
         self.page.wait_for_function(
             "count => document.querySelectorAll('#box .thumbnail-item').length == count", arg=count
+        )
+
+    def played(self, selector: str, seconds: float) -> None:
+        """Wait until a `<video>` has shown so much more, by its own clock."""
+        self.wait(selector)
+        clock = "selector => document.querySelector(selector)?.currentTime ?? 0"
+        until = float(self.page.evaluate(clock, selector)) + seconds
+        self.page.wait_for_function(
+            f"([selector, until]) => ({clock})(selector) >= until", arg=[selector, until]
         )
 
     def answers(self) -> list[str]:

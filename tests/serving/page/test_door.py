@@ -148,8 +148,20 @@ def test_uploads_are_bounded_together(ask: Callable[..., Ask], folder: Path) -> 
 )  # fmt: skip
 def test_other_sites_cannot_post(ask: Callable[..., Ask], headers: dict[str, str]) -> None:
     assert ask()("POST", "/gradio_api/upload", content=b"", headers=headers).status_code == 403
-    own = {"sec-fetch-site": "same-origin", "origin": "http://test"}
-    assert ask()("POST", "/gradio_api/upload", content=b"", headers=own).status_code == 200
+    own = [
+        {"sec-fetch-site": "same-origin", "origin": "http://test"},
+        {"origin": "http://test"},  # all there is over plain http from another machine
+        {"sec-fetch-site": "same-origin", "origin": "null"},  # a form, where no referrer is told
+        {},
+    ]
+    for given in own:
+        assert ask()("POST", "/gradio_api/upload", content=b"", headers=given).status_code == 200
+
+
+def test_the_form_tells_where_it_comes_from(ask: Callable[..., Ask]) -> None:
+    """With "no-referrer" browsers send forms with `Origin: null`, which is another site's."""
+    headers = ask(api_key="sk-1")("GET", "/").headers
+    assert headers["referrer-policy"] == "same-origin"
 
 
 def test_the_browser_is_kept_to_this_server(ask: Callable[..., Ask]) -> None:

@@ -152,11 +152,10 @@ def _request(turns: Sequence[Turn], wishes: Wishes) -> ChatCompletionRequest:
     messages: list[dict[str, Any]] = []
     for turn in turns:
         parts = [_part(clip, wishes) for clip in turn.clips]
-        messages.append(
-            {"role": "user", "content": [*parts, {"type": "text", "text": turn.question}]}
-        )
-        if turn.answer:
-            messages.append({"role": "assistant", "content": turn.answer})
+        content = [*parts, {"type": "text", "text": turn.question}]
+        messages.append({"role": "user", "content": content})
+        messages.append({"role": "assistant", "content": turn.answer})
+    del messages[-1]  # the one that is asked for
     body = {
         "messages": messages,
         "temperature": wishes.temperature,
