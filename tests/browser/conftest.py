@@ -101,11 +101,13 @@ def keep(request: pytest.FixtureRequest) -> Callable[..., None]:
     """Keep a screenshot, where that is wanted."""
     folder = request.config.getoption("--screenshots")
 
-    def save(tab: Tab, name: str) -> None:
+    def save(tab: Tab, name: str, part: str = "body") -> None:
         if folder is None:
             return
         tab.page.wait_for_timeout(700)  # what slides and fades has come to rest
-        picture = Image.open(io.BytesIO(tab.page.screenshot()))
+        whole = part == "body"
+        taken = tab.page.screenshot() if whole else tab.wait(part).screenshot()
+        picture = Image.open(io.BytesIO(taken))
         Path(folder).mkdir(parents=True, exist_ok=True)
         for quality in (82, 70, 55, 40):
             picture.convert("RGB").save(Path(folder) / f"{name}.webp", quality=quality, method=6)

@@ -14,6 +14,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 KEY = "sk-page"
 REFUSED = "⚠"
+WAITING = "… looking and listening"
 PATIENCE_MS = 180_000  # for every wait: a busy machine is slow, and nothing is judged by its time
 HOSTILE = "<img src=x onerror=window.hurt=1>"
 
@@ -106,9 +107,9 @@ class Tab:
     def next_answer(self, number: int) -> str:
         """The answer after `number` others, once it is whole; refusals are no answers."""
         self.page.wait_for_function(
-            """([number, refused]) => [...document.querySelectorAll('#chat [data-testid=bot]')]
-            .filter(one => !one.innerText.trim().startsWith(refused)).length > number""",
-            arg=[number, REFUSED],
+            """([number, no_answers]) => document.querySelector('[data-testid=submit-button]')
+            && [...document.querySelectorAll('#chat [data-testid=bot]')].filter(one =>
+              !no_answers.includes(one.innerText.trim()[0])).length > number""",
+            arg=[number, [REFUSED, WAITING[0]]],
         )
-        self.wait("#box [data-testid=submit-button]")
         return self.answers()[number]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from videollama2.checkpoints.audioset import names_of
 from videollama2.checkpoints.errors import CheckpointError
 from videollama2.checkpoints.towers import beside, last_name, read_json
 
@@ -24,6 +25,8 @@ _FIELDS = {
     "layer_wise_gradient_decay_ratio": "layerwise_gradient_decay",
     "predictor_class": "num_sound_classes",
 }
+
+_LABELS = "label_dict"  # class -> AudioSet's id
 
 # Switches of the original that the released encoder has in one position only.
 _FIXED = {
@@ -58,7 +61,7 @@ def read_beats_config(name: str, folder: Path | None) -> dict[str, Any]:
 
 
 def read_beats_cfg(path: Path) -> Mapping[str, Any]:
-    """The `cfg` of an original file, without reading its weights."""
+    """The `cfg` of an original file, and with it its `label_dict`, without reading its weights."""
     from videollama2.checkpoints.weights import load_pickle  # torch, only when there is a file
 
     content = load_pickle(path, map_location="meta")
@@ -67,7 +70,9 @@ def read_beats_cfg(path: Path) -> Mapping[str, Any]:
         raise CheckpointError(
             path, "is no original BEATs file (it has no 'cfg')", "Pass audio_tower=BEATS_FILE.pt"
         )
-    return cast("Mapping[str, Any]", cfg)
+    labels = content.get(_LABELS)  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    said = {_LABELS: labels} if isinstance(labels, Mapping) else {}
+    return {**cast("Mapping[str, Any]", cfg), **said}
 
 
 def beats_config_of(cfg: Mapping[str, Any], path: Path) -> dict[str, Any]:
@@ -86,4 +91,15 @@ def beats_config_of(cfg: Mapping[str, Any], path: Path) -> dict[str, Any]:
     fields = {ours: cfg[theirs] for theirs, ours in _FIELDS.items() if theirs in cfg}
     if cfg.get("finetuned_model") is False:
         fields["num_sound_classes"] = 0
+    elif _LABELS in cfg:
+        fields["id2label"] = _names(cfg[_LABELS], path)
     return fields
+
+
+def _names(labels: Any, path: Path) -> dict[int, str]:
+    try:
+        return names_of(labels)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(
+            path, "holds a label_dict that does not number names", "Download the file again"
+        ) from error

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from videollama2.checkpoints.audioset import beats_names
 from videollama2.checkpoints.beats_file import read_beats_config
 from videollama2.checkpoints.errors import CheckpointError
 from videollama2.checkpoints.names import to_native, to_released
@@ -147,6 +148,9 @@ def upgrade_config(
     if "mm_audio_tower" in config:
         tower = str(config["mm_audio_tower"])
         sound = dict(audio_config) if audio_config else read_beats_config(tower, folder)
+        if sound == {"model_type": "beats"}:
+            # The released encoder: its head is the fine-tuned BEATs file's, which no loss reaches.
+            sound["id2label"] = beats_names()
         upgraded["audio_config"] = {**sound, "mask_padding": False}
         upgraded["audio_projector_type"] = str(config.get("mm_projector_a_type", "mlp2x_gelu"))
     return upgraded | media_token_ids(folder, _whole(config, "vocab_size", name))

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+BUTTONS = (("Record a clip", "record"), ("Take a picture", "snap"))
+_CLOSE = "Close the camera"
+_NONE = -1
+
 
 def cameras(gradio: Any) -> list[tuple[Any, Any]]:
     """For clips and for pictures: each with the column that hides it."""
@@ -30,25 +34,29 @@ def film(
 ) -> None:
     """Each button opens its camera and shuts it; what a camera took goes into the box."""
     update = gradio.update
-    opened = gradio.State(-1)
+    opened = gradio.State(_NONE)
     columns = [column for column, _ in cameras]
+    outputs = [*columns, *buttons, opened]
+
+    def show(wanted: int) -> tuple[Any, ...]:
+        shown = [update(visible=place == wanted) for place in range(len(columns))]
+        names = [
+            update(value=_CLOSE if place == wanted else name)
+            for place, (name, _) in enumerate(BUTTONS)
+        ]
+        return (*shown, *names, wanted)
 
     def turn_to(number: int) -> Callable[[int], tuple[Any, ...]]:
-        def turn(now: int) -> tuple[Any, ...]:
-            wanted = -1 if now == number else number
-            shown = [update(visible=place == wanted) for place in range(len(columns))]
-            return (*shown, wanted)
-
-        return turn
+        return lambda now: show(_NONE if now == number else number)
 
     def attach(file: str | None, value: Any) -> tuple[Any, ...]:
         if file is None:
-            return tuple(update() for _ in range(4))
+            return tuple(update() for _ in range(2 + len(outputs)))
         given: dict[str, Any] = value or {}
         files: list[Any] = [*(given.get("files") or ()), file]
         filled = {"text": given.get("text") or "", "files": files}
-        return filled, update(value=None), update(visible=False), -1
+        return (filled, update(value=None), *show(_NONE))
 
-    for number, (button, (column, camera)) in enumerate(zip(buttons, cameras, strict=True)):
-        button.click(turn_to(number), [opened], [*columns, opened], **private)
-        camera.change(attach, [camera, box], [box, camera, column, opened], **private)
+    for number, (button, (_, camera)) in enumerate(zip(buttons, cameras, strict=True)):
+        button.click(turn_to(number), [opened], outputs, **private)
+        camera.change(attach, [camera, box], [box, camera, *outputs], **private)

@@ -26,6 +26,7 @@ EXAMPLES = (
 )
 _UNASKED = "What do you see and hear?"
 _SILENCE = "(The model has no words for this. Ask in another way.)"
+_WAITING = "… looking and listening"
 
 
 class Desk:
@@ -65,8 +66,8 @@ class Desk:
                 log.exception("a question of the page failed")
             kept = files if not refusal.code.startswith("media_") else []
             ready = update(value={"text": text, "files": kept}, submit_btn=True, stop_btn=False)
-            messages = [*self._messages(asked), _bubble(f"⚠ {plain(refusal)}")]
-            yield ready, messages, update(), turns
+            refused = [_as_names(asked[-1]), _bubble(f"⚠ {plain(refusal)}")]
+            yield ready, [*self._messages(turns, ended=True), *refused], update(), turns
             return
         ready = update(submit_btn=True, stop_btn=False)
         yield ready, self._messages(answered, ended=True), update(), answered
@@ -119,8 +120,8 @@ class Desk:
             media = [{"path": str(clip.path)} for clip in turn.clips]
             content = [*media, escape(turn.question, quote=False)]
             messages.append({"role": "user", "content": content})
-            if turn.answer or ended or number < len(turns):
-                messages.append(_bubble(turn.answer or _SILENCE))
+            over = ended or number < len(turns)
+            messages.append(_bubble(turn.answer or (_SILENCE if over else _WAITING)))
         return messages
 
     def example(self, number: int) -> dict[str, Any]:
@@ -140,6 +141,12 @@ def _wishes(values: tuple[Any, ...]) -> Wishes:
         seed=int(seed) if seed else None,
         longest=int(longest or 1),
     )
+
+
+def _as_names(turn: Turn) -> dict[str, Any]:
+    """A question whose files cannot be shown: their names stand for them."""
+    lines = [*(clip.path.name for clip in turn.clips), turn.question]
+    return {"role": "user", "content": escape("\n".join(lines), quote=False)}
 
 
 def _bubble(text: str) -> dict[str, Any]:

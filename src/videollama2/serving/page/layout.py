@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from videollama2.serving.page.cameras import cameras, film
+from videollama2.serving.page.cameras import BUTTONS, cameras, film
 from videollama2.serving.page.desk import EXAMPLES, Desk
 from videollama2.serving.page.showing import panel
 from videollama2.serving.service import Service
@@ -35,6 +35,8 @@ def THEME(gradio: Any) -> Any:  # noqa: N802  (a value that needs gradio to be m
     ).set(
         body_background_fill="#f8fafc",
         body_background_fill_dark="#0b1220",
+        body_text_color_subdued="#5b6b82",
+        body_text_color_subdued_dark="#9fb0c6",
         block_border_width="0px",
         block_shadow="none",
         button_primary_background_fill="#0f766e",
@@ -77,6 +79,7 @@ def build(gradio: Any, service: Service, folder: Path, examples: Path) -> Any:
                     examples=cards,
                     height=None,
                 )
+                opened = cameras(gradio)
                 box = gradio.MultimodalTextbox(
                     elem_id="box",
                     show_label=False,
@@ -90,11 +93,9 @@ def build(gradio: Any, service: Service, folder: Path, examples: Path) -> Any:
                 )
                 with gradio.Row(elem_id="more"):
                     buttons = [
-                        gradio.Button("Record a clip", size="sm", elem_id="record"),
-                        gradio.Button("Take a picture", size="sm", elem_id="snap"),
-                        gradio.Button("New conversation", size="sm", elem_id="anew"),
+                        gradio.Button(name, size="sm", elem_id=elem_id)
+                        for name, elem_id in (*BUTTONS, ("New conversation", "anew"))
                     ]
-                opened = cameras(gradio)
             with gradio.Column(scale=4, min_width=300, elem_id="seen"):
                 gradio.Markdown("<h2>What the model sees and hears</h2>", elem_id="seen-title")
                 looks = gradio.Markdown(panel([]), elem_id="looks")
