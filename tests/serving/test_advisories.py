@@ -19,7 +19,8 @@ import pytest
 from PIL import Image
 
 import videollama2
-from videollama2.serving import gate
+from videollama2.serving import gate, length
+from videollama2.serving.protocol import ChatCompletionRequest
 from videollama2.serving.settings import MediaRules
 
 ROOT = Path(videollama2.__file__).parent
@@ -168,7 +169,39 @@ def test_cve_2025_46722_other_content_is_another_clip(ask: Any) -> None:
 @pytest.mark.parametrize("text", ["<vid", "<video", "{{", "\U0001f600", "a" * 50, "\x00", "<|im_"])
 def test_cve_2025_46560_a_prompt_that_is_slow_to_take_apart(ask: Any, text: str) -> None:
     reply = ask.chat(text * (1_000_000 // len(text)))
+    assert reply.json()["error"]["code"] == ("invalid_body" if text == "{{" else "invalid_prompt")
+
+
+def test_cve_2025_46560_a_long_text_keeps_nobody_waiting(ask: Any, monkeypatch: Any) -> None:
+    """It is not the model's thread that finds out, and no more is taken apart than is needed."""
+    taken: list[str] = []
+    backend = ask.service.assistant.tokenizer.backend_tokenizer
+
+    class Watched:
+        def encode(self, text: str, **options: Any) -> Any:
+            taken.append(text)
+            return backend.encode(text, **options)
+
+    monkeypatch.setattr(length, "backend_of", lambda _: Watched())
+    monkeypatch.setattr(ask.service.worker, "submit", lambda _: pytest.fail("it got through"))
+    reply = ask.chat("word " * 2_000_000)
     assert reply.json()["error"]["code"] == "invalid_prompt"
+    assert 0 < sum(map(len, taken)) < 100_000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"messages": [' + b",".join([b'{"role": "user", "content": ""}'] * 60_000) + b"]}",
+        b'{"messages": [], "stop": [' + b"0," * 1_100_000 + b"0]}",
+        b'{"messages": ' + b"[],[" * 60_000 + b"]}",
+    ],
+)
+def test_a_body_of_a_million_parts_is_not_parsed(ask: Any, monkeypatch: Any, body: bytes) -> None:
+    parsing = ChatCompletionRequest, "model_validate_json"
+    monkeypatch.setattr(*parsing, lambda _: pytest.fail("it is parsed"))
+    error = ask(content=body).json()["error"]
+    assert error["message"] == "the body has too many parts"
 
 
 @pytest.mark.parametrize("tools", [[{}], "all", {"type": 1}, [[[[]]]], 7])

@@ -70,6 +70,14 @@ def packed(data: bytes, kind: str = "video/mp4") -> str:
         ({"messages": USER, "tools": [{"type": "function"}]}, "tools"),
         ({"messages": USER, "frequency_penalty": 1.0}, "frequency_penalty"),
         ({"messages": USER, "nonsense": True}, "nonsense"),
+        (
+            {"messages": [{"role": "user", "content": [video("a", start=-1.0)]}]},
+            "messages[0].content[0].start",
+        ),
+        (
+            {"messages": [{"role": "user", "content": [video("a", end=0.0)]}]},
+            "messages[0].content[0].end",
+        ),
         ({"messages": USER, "response_format": {"type": "json_schema"}}, "response_format"),
         (
             {
@@ -99,14 +107,20 @@ def test_what_is_no_json(ask: Any, body: bytes) -> None:
 def test_settings_without_effect_pass(ask: Any) -> None:
     settings = {"frequency_penalty": 0, "presence_penalty": 0.0, "logit_bias": {}, "user": "me"}
     assert ask.chat("?", tool_choice="none", metadata={}, **settings).status_code == 200
+    unsaid = ["n", "stream", "stop", "max_completion_tokens", "tools", "prediction", "logprobs"]
+    assert ask.chat("?", **dict.fromkeys(unsaid)).status_code == 200
 
 
 def test_unknown_routes_methods_and_models(ask: Any) -> None:
     refused(ask("/nowhere"), 404, "no_such_route")
-    refused(ask("/v1/chat/completions"), 405, "no_such_route")
+    wrong = ask("/v1/chat/completions")
+    refused(wrong, 405, "no_such_route")
+    assert wrong.headers["allow"] == "POST"
     refused(ask.chat("?", model="gpt-5"), 404, "model_not_found")
     card = ask("/v1/models").json()["data"][0]
     assert (card["id"], card["owned_by"]) == ("tiny", "videollama2")
+    assert ask("/v1/models/tiny").json() == card
+    refused(ask("/v1/models/DAMO-NLP-SG/other"), 404, "model_not_found")
     assert card["num_frames"] == ask.service.assistant.model.config.num_frames
     assert ask("/health/live").status_code == ask("/health/ready").status_code == 200
 

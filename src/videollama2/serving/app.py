@@ -11,7 +11,7 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException
 
-from videollama2.serving.completions import Completion
+from videollama2.serving.completions import Completion, check_model
 from videollama2.serving.errors import ApiError, internal
 from videollama2.serving.gate import Application, Gate, key_of
 from videollama2.serving.metrics import CONTENT_TYPE
@@ -55,11 +55,11 @@ async def _hint() -> Response:
 def _routes(service: Service) -> APIRouter:
     router = APIRouter()
 
-    @router.get("/health/live")
+    @router.api_route("/health/live", methods=["GET", "HEAD"])
     async def live() -> dict[str, str]:  # pyright: ignore[reportUnusedFunction]
         return {"status": "live"}
 
-    @router.get("/health/ready")
+    @router.api_route("/health/ready", methods=["GET", "HEAD"])
     async def ready() -> Response:  # pyright: ignore[reportUnusedFunction]
         status = "ready" if service.is_ready else "not ready"
         return JSONResponse({"status": status}, 200 if service.is_ready else 503)
@@ -70,14 +70,12 @@ def _routes(service: Service) -> APIRouter:
 
     @router.get("/v1/models")
     async def models() -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
-        model = {
-            "id": service.settings.model_name,
-            "object": "model",
-            "created": service.started,
-            "owned_by": "videollama2",
-            "num_frames": service.num_frames,
-        }
-        return {"object": "list", "data": [model]}
+        return {"object": "list", "data": [_card(service)]}
+
+    @router.get("/v1/models/{name:path}")
+    async def model(name: str) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+        check_model(name, service)
+        return _card(service)
 
     @router.post("/v1/chat/completions")
     async def chat_completions(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
@@ -103,6 +101,16 @@ def _routes(service: Service) -> APIRouter:
         return JSONResponse(await while_wanted(request, tags(service, body)))
 
     return router
+
+
+def _card(service: Service) -> dict[str, Any]:
+    return {
+        "id": service.settings.model_name,
+        "object": "model",
+        "created": service.started,
+        "owned_by": "videollama2",
+        "num_frames": service.num_frames,
+    }
 
 
 async def while_wanted(request: Request, work: Awaitable[Result]) -> Result:
@@ -143,7 +151,9 @@ async def _broken(_: Request, __: Exception) -> Response:
 
 
 async def _not_found(_: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 404
+    if not isinstance(error, HTTPException):
+        raise error
+    status = error.status_code
     reason = "this route takes another method" if status == 405 else "there is no such route"
     refusal = ApiError(status, reason, code="no_such_route")
-    return JSONResponse(refusal.body, status)
+    return JSONResponse(refusal.body, status, headers=error.headers)

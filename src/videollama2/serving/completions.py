@@ -11,8 +11,10 @@ from typing import Any
 
 from videollama2.generation.logprobs import TokenLogprobs
 from videollama2.generation.settings import SamplingSettings
+from videollama2.generation.token_bytes import TokenBytes
 from videollama2.processing.parts import MediaReport
 from videollama2.serving.errors import ApiError
+from videollama2.serving.length import check_length
 from videollama2.serving.protocol import ChatCompletionRequest, MediaPart, TextPart
 from videollama2.serving.service import Service
 from videollama2.serving.worker import Event, Failed, Job, Started, Wrote
@@ -36,6 +38,7 @@ class Completion:
         self._deadline = asyncio.get_running_loop().time() + service.settings.deadline_s
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._job: Job | None = None
+        self._known_bytes: TokenBytes | None = None
 
     async def begin(self) -> Started:
         """Take in the media and wait for the prompt to be read.
@@ -52,6 +55,7 @@ class Completion:
         intake = service.intake
         messages, parts = laid_out(request)
         async with self._in_time():
+            await asyncio.to_thread(self._check_length)
             wanted = request.response_format
             grammar = None
             if wanted is not None and wanted.type != "text":
@@ -75,6 +79,17 @@ class Completion:
             raise TypeError(f"a job began with {first}")
         service.metrics.first_token_seconds.observe(time.monotonic() - self._began)
         return first
+
+    def _check_length(self) -> None:
+        assistant = self._service.assistant
+        texts = [
+            part.text
+            for message in self._request.messages
+            for part in message.content
+            if isinstance(part, TextPart)
+        ]
+        longest = getattr(assistant.model.config.text_config, "max_position_embeddings", None)
+        check_length(assistant.tokenizer, longest, texts)
 
     def cancel(self) -> None:
         """Nobody waits any more. Harmless after the end."""
@@ -193,19 +208,23 @@ class Completion:
     def _logprobs(self, entries: list[TokenLogprobs] | tuple[TokenLogprobs, ...]) -> Any:
         if not self._request.logprobs:
             return None
-        assistant = self._service.assistant
-        tokenizer = None if assistant is None else assistant.tokenizer
+        bytes_of = self._bytes_of()
 
         def one(token: int, logprob: float) -> dict[str, Any]:
-            text: str = "" if tokenizer is None else tokenizer.decode([token])
+            data = bytes_of(token)
             value = max(logprob, -9999.0)  # JSON has no infinity
-            return {"token": text, "logprob": value, "bytes": list(text.encode())}
+            return {"token": data.decode(errors="replace"), "logprob": value, "bytes": list(data)}
 
         content = [
             {**one(entry.token, entry.logprob), "top_logprobs": [one(*pair) for pair in entry.top]}
             for entry in entries
         ]
         return {"content": content, "refusal": None}
+
+    def _bytes_of(self) -> TokenBytes:
+        if self._known_bytes is None:
+            self._known_bytes = TokenBytes(self._service.assistant.tokenizer)
+        return self._known_bytes
 
 
 class _InTime:

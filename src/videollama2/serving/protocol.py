@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from videollama2.serving.errors import ApiError
 
@@ -16,10 +16,15 @@ class Wire(BaseModel):
 
 
 class Url(Wire):
-    """An http(s) address or a `data:` URI."""
+    """An http(s) address or a `data:` URI; a mere string is taken for one, as vLLM does."""
 
     url: str
     detail: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare(cls, value: Any) -> Any:
+        return {"url": value} if isinstance(value, str) else value
 
 
 class InputAudio(Wire):
@@ -49,8 +54,8 @@ class VideoPart(Wire):
     type: Literal["video_url"]
     video_url: Url
     sound: bool | None = None
-    start: float | None = None
-    end: float | None = None
+    start: float | None = Field(None, ge=0)
+    end: float | None = Field(None, gt=0)
     num_frames: int | None = Field(None, ge=1)
 
 
@@ -59,8 +64,8 @@ class AudioPart(Wire):
 
     type: Literal["audio_url"]
     audio_url: Url
-    start: float | None = None
-    end: float | None = None
+    start: float | None = Field(None, ge=0)
+    end: float | None = Field(None, gt=0)
 
 
 class InputAudioPart(Wire):
@@ -68,8 +73,8 @@ class InputAudioPart(Wire):
 
     type: Literal["input_audio"]
     input_audio: InputAudio
-    start: float | None = None
-    end: float | None = None
+    start: float | None = Field(None, ge=0)
+    end: float | None = Field(None, gt=0)
 
 
 MediaPart = ImagePart | VideoPart | AudioPart | InputAudioPart
@@ -157,6 +162,15 @@ class ChatCompletionRequest(Wire):
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _said(cls, value: Any) -> Any:
+        """What is null has not been said, as some clients write it."""
+        if not isinstance(value, dict):
+            return value
+        fields = cast("dict[str, Any]", value)
+        return {name: field for name, field in fields.items() if field is not None}
+
     @field_validator("frequency_penalty", "presence_penalty", mode="before")
     @classmethod
     def _whole(cls, value: Any) -> Any:
@@ -195,6 +209,10 @@ class TagsRequest(Wire):
 
 Body = TypeVar("Body", bound=Wire)
 
+# A body of media is long and has few parts. One that has millions is refused before it is parsed:
+# the interpreter would do nothing else meanwhile.
+_MOST_PARTS = {b"{": 50_000, b"[": 50_000, b",": 1_000_000}
+
 
 def parse(kind: type[Body], body: bytes) -> Body:
     """A body as a request.
@@ -202,6 +220,8 @@ def parse(kind: type[Body], body: bytes) -> Body:
     Raises:
         ApiError: 400, naming the first field that is wrong.
     """
+    if any(body.count(sign) > most for sign, most in _MOST_PARTS.items()):
+        raise ApiError(400, "the body has too many parts", code="invalid_body")
     try:
         return kind.model_validate_json(body)
     except ValidationError as error:
