@@ -20,6 +20,7 @@ from PIL import Image
 
 import videollama2
 from videollama2.serving import gate, length
+from videollama2.serving.host import own_names
 from videollama2.serving.protocol import ChatCompletionRequest
 from videollama2.serving.settings import MediaRules
 
@@ -202,6 +203,28 @@ def test_a_body_of_a_million_parts_is_not_parsed(ask: Any, monkeypatch: Any, bod
     monkeypatch.setattr(*parsing, lambda _: pytest.fail("it is parsed"))
     error = ask(content=body).json()["error"]
     assert error["message"] == "the body has too many parts"
+
+
+@pytest.fixture(scope="module")
+def local(serve: Any) -> Any:
+    """A server for its own machine, without a key."""
+    return serve(names=own_names("127.0.0.1"), readers=1)
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example",
+                                  "", "[::1", "localhost@evil.example:1"])  # fmt: skip
+def test_cve_2024_28224_a_name_that_was_made_to_lead_here(local: Any, host: str) -> None:
+    for path in ("/", "/v1/models", "/health/live"):
+        reply = local(path, headers={"Host": host})
+        assert (reply.status_code, reply.json()["error"]["code"]) == (403, "other_host")
+    for ours in ("localhost", "127.0.0.1:8000", "[::1]:8000", "LOCALHOST:1"):
+        assert local("/v1/models", headers={"Host": ours}).status_code == 200
+
+
+def test_own_names_are_those_of_a_server_for_its_own_machine() -> None:
+    assert own_names("0.0.0.0") is own_names("192.168.0.7") is own_names("::") is None
+    for host in ("127.0.0.1", "localhost", "::1", "127.0.0.9"):
+        assert host in (own_names(host) or ())
 
 
 @pytest.mark.parametrize("tools", [[{}], "all", {"type": 1}, [[[[]]]], 7])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 
 @cache
@@ -24,7 +25,7 @@ def beats_names() -> dict[int, str]:
     return {index: name for index, (_, name) in enumerate(classes())}
 
 
-def names_of(labels: Mapping[int, str]) -> dict[int, str]:
+def names_of(labels: Mapping[Any, Any]) -> dict[int, str]:
     """Class -> name by a file's own `label_dict`; what is no class of AudioSet's stays as it is.
 
     Raises:

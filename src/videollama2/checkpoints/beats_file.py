@@ -70,8 +70,8 @@ def read_beats_cfg(path: Path) -> Mapping[str, Any]:
         raise CheckpointError(
             path, "is no original BEATs file (it has no 'cfg')", "Pass audio_tower=BEATS_FILE.pt"
         )
-    labels = content.get(_LABELS)  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-    said = {_LABELS: labels} if isinstance(labels, Mapping) else {}
+    labels: Any = cast("Mapping[str, Any]", content).get(_LABELS)
+    said: dict[str, Any] = {_LABELS: labels} if isinstance(labels, Mapping) else {}
     return {**cast("Mapping[str, Any]", cfg), **said}
 
 

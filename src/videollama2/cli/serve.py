@@ -132,6 +132,7 @@ def serve(
         except OSError as error:
             fail(f"cannot listen at {host}:{port}: {error.strerror or error}")
         try:
+            from videollama2.serving.host import own_names
             from videollama2.serving.lifecycle import run
             from videollama2.serving.service import Service
             from videollama2.serving.settings import MediaRules, ServerSettings
@@ -156,6 +157,7 @@ def serve(
             model_name=served_model_name or os.path.basename(os.path.normpath(model)),
             num_frames=num_frames,
             api_key=api_key,
+            names=own_names(host) if api_key is None else None,
             max_requests=max_requests,
             max_rows=max_rows,
             max_body_bytes=(max_media_mib + 16) * MIB * 4 // 3,

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from videollama2.serving.completions import Completion, check_model
 from videollama2.serving.errors import ApiError, internal
 from videollama2.serving.gate import Application, Gate, key_of
+from videollama2.serving.host import OwnNames
 from videollama2.serving.metrics import CONTENT_TYPE
 from videollama2.serving.page.mount import HINT, Page, is_installed
 from videollama2.serving.protocol import ChatCompletionRequest, TagsRequest, parse
@@ -45,7 +46,8 @@ def create_app(service: Service) -> Application:
     app.add_exception_handler(ApiError, _refused)
     app.add_exception_handler(HTTPException, _not_found)
     app.add_exception_handler(Exception, _broken)
-    return Gate(app, service, None if page is None else page.door)
+    gate = Gate(app, service, None if page is None else page.door)
+    return gate if service.settings.names is None else OwnNames(gate, service.settings.names)
 
 
 async def _hint() -> Response:

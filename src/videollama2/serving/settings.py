@@ -63,8 +63,9 @@ class ServerSettings:
     """Everything about a server but the model itself.
 
     `num_frames` are taken of a clip whose request does not say (None: as the model was trained).
-    `api_key` None lets any key pass. At most `max_requests` are under way (waiting or being
-    answered) and their bodies hold at most `max_held_bytes`; what comes on top is refused with 429.
+    `api_key` None lets any key pass. Requests to a host of another name than `names` are refused
+    (None: none is). At most `max_requests` are under way (waiting or being answered) and their
+    bodies hold at most `max_held_bytes`; what comes on top is refused with 429.
     `max_rows` answers are decoded together. A body has `max_body_bytes` and arrives within
     `body_timeout_s`; a request is answered within `deadline_s`; after SIGTERM what is under way has
     `drain_s`. `readers` processes read media, each medium in at most `read_timeout_s` and
@@ -78,6 +79,7 @@ class ServerSettings:
     model_name: str = "starter"
     num_frames: int | None = None
     api_key: str | None = None
+    names: frozenset[str] | None = None
     max_requests: int = 128
     max_rows: int = 16
     max_choices: int = 8
