@@ -118,8 +118,10 @@ def keep(request: pytest.FixtureRequest) -> Callable[..., None]:
 
 
 @pytest.fixture
-def markup_server(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A page in this process whose every answer is full of markup."""
+def markup_server(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[str, threading.Event]]:
+    """A page in this process whose every answer is full of markup, and goes on at a sign."""
     import asyncio
     import time
 
@@ -132,6 +134,8 @@ def markup_server(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     from videollama2.serving.settings import ServerSettings
     from videollama2.serving.worker import Wrote
 
+    go_on = threading.Event()
+
     async def ask(*_: Any) -> Any:
         for piece in (
             "# Title\n**bold** [link](http://example.org) ",
@@ -139,7 +143,8 @@ def markup_server(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
             f"{HOSTILE} <script>window.hurt=1</script>",
         ):
             yield Wrote(0, piece, (), 1, None)
-            await asyncio.sleep(0.05)
+            while not go_on.is_set():
+                await asyncio.sleep(0.05)
 
     monkeypatch.setattr(desk, "ask", ask)
     service = Service(
@@ -151,10 +156,11 @@ def markup_server(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not service.page_is_open:
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, service.worker.failure
         time.sleep(0.1)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", go_on
+    go_on.set()
     server.should_exit = True
     thread.join(20)
