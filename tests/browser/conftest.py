@@ -44,7 +44,8 @@ def tagging(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     shutil.copytree(tiny_folder, folder)
     config = json.loads((folder / "config.json").read_text())
     count = config["audio_config"]["num_sound_classes"]
-    names = ["Violin, fiddle", HOSTILE, *(f"Sound {number}" for number in range(count))][:count]
+    names = ["Violin, fiddle", HOSTILE, "Drum", "Music", "Silence", "Bell", "Speech"]
+    assert len(names) == count
     config["audio_config"]["id2label"] = dict(enumerate(names))
     config["audio_config"]["label2id"] = {name: number for number, name in enumerate(names)}
     (folder / "config.json").write_text(json.dumps(config))

@@ -32,7 +32,10 @@ def names_of(labels: Mapping[Any, Any]) -> dict[int, str]:
         TypeError: it does not number words.
         ValueError: it does not number words.
     """
-    if not all(isinstance(label, str) for label in labels.values()):
-        raise TypeError("a label is no word")
     known = dict(classes())
-    return {int(index): known.get(label, label) for index, label in labels.items()}
+    names: dict[int, str] = {}
+    for index, label in labels.items():
+        if not isinstance(label, str):
+            raise TypeError("a label is no word")
+        names[int(index)] = known.get(label, label)
+    return names
