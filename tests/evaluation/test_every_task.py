@@ -175,6 +175,60 @@ def _drop(value: object, field: str) -> bool:
     return isinstance(value, list) and any(_drop(inner, field) for inner in reversed(value))
 
 
+TWICE = [
+    ("egoschema", "questions.json", "q_uid"),
+    ("perception_test", "mc_question_test.json", "id"),
+    ("msvd_qa", "test_q.json", "question_id"),
+    ("activitynet_qa", "test_q.json", "question_id"),
+    ("mlvu", "test-ground-truth/test_mcq_gt.json", "question_id"),
+]
+
+
+@pytest.mark.parametrize(("name", "file", "field"), TWICE)
+def test_an_id_that_comes_twice_is_named(name: str, file: str, field: str, tmp_path: Path) -> None:
+    task, mini = both(name)
+    data = whole(task, mini, tmp_path)
+    path = data / task.folder / file
+    value = json.loads(path.read_text(encoding="utf-8"))
+    inner = value if isinstance(value, list) else next(iter(value.values()))["mc_question"]
+    inner[-1][field] = inner[0][field]
+    path.write_text(json.dumps(value), encoding="utf-8")
+    with pytest.raises(AnnotationError, match="gives the id of a question before it") as caught:
+        read_questions(task, data, Choice("test" if "test" in task.splits else mini.split))
+    assert (Path(caught.value.file), caught.value.field) == (path, field)
+    assert caught.value.where.endswith(str(len(inner) - 1))
+
+
+UNNAMED = [
+    ("mvbench", "json/action_antonym.json", "video"),
+    ("mlvu", "json/1_plotQA.json", "video"),
+    ("msvc", "msvc.json", "video_path"),
+    ("egoschema", "questions.json", "q_uid"),
+    ("tut2017", "tut2017_eval.jsonl", "audio"),
+    ("vocalsound", "vocalsound_eval.jsonl", "audio"),
+    ("music_avqa", "AVQA_music_test.json", "video"),
+    ("clotho_aqa", "clothoAQA_eval.json", "audio"),
+    ("scenes", "questions.json", "clip"),
+]
+
+
+@pytest.mark.parametrize(("name", "file", "field"), UNNAMED)
+def test_a_medium_without_a_name_is_named(name: str, file: str, field: str, tmp_path: Path) -> None:
+    """Else the folder of all clips would be taken for a folder of frames."""
+    task, mini = both(name)
+    data = whole(task, mini, tmp_path)
+    path = data / task.folder / file
+    text = path.read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line]
+    items = json.loads(text) if text.startswith("[") else [json.loads(row) for row in rows]
+    items[-1][field] = " "
+    lines = file.endswith("jsonl")
+    path.write_text("\n".join(map(json.dumps, items)) if lines else json.dumps(items), "utf-8")
+    with pytest.raises(AnnotationError, match=f"field '{field}' is empty") as caught:
+        read_questions(task, data, Choice(mini.split))
+    assert caught.value.where == str(len(items) - (not lines))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_absent_files_are_named(name: str, tmp_path: Path) -> None:
     task, mini = both(name)

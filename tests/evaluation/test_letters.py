@@ -117,6 +117,33 @@ def test_strict_knows_non_ascii_options() -> None:
     assert strict_letter("same", ("same", "same")).parse is None
 
 
+# EgoSchema calls whoever wears the camera C.
+WEARER = ("C is cooking.", "C talks to B.", "The man shows C.", "C is reading.", "Vitamin C")
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("C is reading.", "D"),  # the whole text of an option, not the letter before "is"
+        ("c is reading", "D"),
+        ("(D) C is reading.", "D"),
+        ("D. C is reading.", "D"),
+        ("(C) The man shows C.", "C"),
+        ("B: C talks to B.", "B"),
+        ("(B) The man shows C.", None),  # the letter of one, the text of another
+        ("I think that C is cooking.", "A"),
+        ("C is reading a book", "D"),
+        ("C is dancing", None),
+        ("C", "C"),
+        ("The answer is C because of the man", "C"),
+        ("C: the man", "C"),
+        ("(D), as C is reading", "D"),
+    ],
+)
+def test_strict_where_options_speak_of_a_letter(answer: str, expected: str | None) -> None:
+    assert strict_letter(answer, WEARER).parse == expected
+
+
 def test_lettered() -> None:
     assert lettered(["x", "y"]) == "(A) x\n(B) y\n"
 

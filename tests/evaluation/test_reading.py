@@ -41,6 +41,14 @@ def test_any_value_is_taken_or_named(fields: dict[str, object]) -> None:
         assert str(error).startswith("a.json[7]: field 'a' ")
 
 
+def test_what_cannot_be_read_is_said_once(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(AnnotationError) as caught:
+        read_json(file)
+    assert str(caught.value).count(str(file)) == 1
+
+
 def test_values() -> None:
     item = Item(FILE, "0", {"t": " x ", "n": 3, "s": "2.5", "l": ["a", 1], "o": {"k": "v"}})
     assert (item.text("t"), item.text("n"), item.number("s")) == (" x ", "3", 2.5)

@@ -126,5 +126,7 @@ def test_two_questions_of_one_id_are_refused(tmp_path: Path) -> None:
     data = mini.lay_out(tmp_path, task.folder)
     file = data / task.folder / "questions.json"
     file.write_text(file.read_text().replace("bb-2", "aa-1"))
-    with pytest.raises(AnnotationError, match="two questions have the id 'aa-1'"):
+    with pytest.raises(
+        AnnotationError, match=r"questions.json\[1\]: field 'q_uid' gives the id of"
+    ):
         read_questions(task, data, Choice())

@@ -30,7 +30,7 @@ def label_questions(
         AnnotationError: a line lacks a field, or `gt` is none of the labels.
     """
     for item in json_line_items(file):
-        audio = item.text("audio")
+        audio = item.filled("audio")
         yield Question(
             id=f"{item.where} {audio.split('/')[-1]}",
             prompts=(prompt,),

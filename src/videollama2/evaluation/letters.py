@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from videollama2.evaluation.reading import Item
 from videollama2.evaluation.task import Mark, Marks, Question, Score
 
 LETTERS = string.ascii_uppercase
@@ -20,6 +21,18 @@ ONLY_THE_LETTER = (
 )
 _DEFAULT = 2  # the released parsers take the third option where they understand nothing
 _WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+def choices(item: Item, name: str) -> tuple[str, ...]:
+    """The options of a multiple choice, as many as there are letters at most.
+
+    Raises:
+        AnnotationError: the field is missing, no list of texts, or longer.
+    """
+    options = item.texts(name)
+    if len(options) > len(LETTERS):
+        raise item.wrong(name, f"are {len(options)}, more than there are letters")
+    return options
 
 
 def lettered(options: Sequence[str]) -> str:
@@ -90,9 +103,10 @@ def _cut(option: str) -> tuple[str, ...]:
     return (cut, _WORDS[int(cut)]) if len(cut) == 1 and cut in string.digits else (cut,)
 
 
-# A capital by itself; "A man" and "I see" are words, "A or B" and "A." are not.
-_CAPITAL = re.compile(r"(?<![\w'-])([A-Z])(?![\w'-])(?!(?<=[AI])\s+(?!or\b|and\b)\w)")
+_LONE = re.compile(r"(?<![\w'-])([A-Z])(?![\w'-])")
+_A_WORD_FOLLOWS = re.compile(r"\s+(?!(?:or|and|because|since|as)\b)\w")
 _ALONE = re.compile(r"[\W_]*([A-Za-z])[\W_]*")
+_WITH_TEXT = re.compile(r"[\W_]*([A-Z])[\W_]+(.+)", re.DOTALL)
 _MARKED = re.compile(
     r"^[\W_]*([A-Z])\b|[(\[]([A-Z])[)\]]|\b([A-Z])[\W_]*$"
     r"|\b(?i:answer|option|choice)(?:\s+is)?\W*([A-Z])\b"
@@ -102,16 +116,20 @@ _MARKED = re.compile(
 def strict_letter(answer: str, options: Sequence[str]) -> Mark:
     """The letter of an answer that names one option and no other; else nothing.
 
-    A letter alone counts in either case; a capital among words counts where it opens or ends the
-    answer, in brackets, or after "answer is" or "option"; two different ones are no answer. Without
-    a letter the answer must be an option's text, or contain that of one option alone.
+    A letter alone counts in either case, so does the whole text of an option, with its letter
+    before it or without. A capital among words counts where it opens or ends the answer, in
+    brackets, or after "answer is" or "option"; two different ones are no answer. Without a letter
+    the answer must contain the text of one option alone.
     """
     text = unicodedata.normalize("NFKC", answer).replace("\u2019", "'").strip()
     known = LETTERS[: len(options)]
     alone = _ALONE.fullmatch(text)
     if alone is not None:
         return Mark(alone[1].upper() if alone[1].upper() in known else None)
-    capitals = set(_CAPITAL.findall(text))
+    whole = _whole_option(text, options)
+    if whole is not None:
+        return Mark(LETTERS[whole])
+    capitals = _capitals(text, options)
     marked = {letter for found in _MARKED.findall(text) for letter in found if letter} & capitals
     if marked:
         letter = marked.pop()
@@ -120,11 +138,33 @@ def strict_letter(answer: str, options: Sequence[str]) -> Mark:
     return Mark(None if place is None else LETTERS[place])
 
 
+def _capitals(text: str, options: Sequence[str]) -> set[str]:
+    """The capitals by themselves that are no words: "A man", "I see" and, in EgoSchema, "C is".
+
+    What stands as a word in the options is one in the answer too, where another word follows it.
+    """
+    words = {"A", "I"}.union(*(_LONE.findall(option) for option in options))
+    found = _LONE.finditer(text)
+    return {
+        one[1] for one in found if one[1] not in words or not _A_WORD_FOLLOWS.match(text, one.end())
+    }
+
+
+def _whole_option(text: str, options: Sequence[str]) -> int | None:
+    """The option whose text this is, or its letter and its text."""
+    said, plain = _plain(text), [_plain(option) for option in options]
+    if said and plain.count(said) == 1:
+        return plain.index(said)
+    parts = _WITH_TEXT.fullmatch(text)
+    if parts is None or parts[1] not in LETTERS[: len(options)]:
+        return None
+    place = LETTERS.index(parts[1])
+    return place if plain[place] and plain[place] == _plain(parts[2]) else None
+
+
 def _named_option(text: str, options: Sequence[str]) -> int | None:
     said = _plain(text)
     plain = [_plain(option) for option in options]
-    if plain.count(said) == 1 and said:
-        return plain.index(said)
     inside = [n for n, option in enumerate(plain) if option and f" {option} " in f" {said} "]
     # "red ball" contains the option "ball" too: the longer one is meant.
     meant = [

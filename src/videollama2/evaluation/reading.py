@@ -86,6 +86,28 @@ class Item:
         inner = enumerate(cast(list[object], value))
         return [_item(self.file, f"{self.where}.{name}.{n}", one, self, name) for n, one in inner]
 
+    def filled(self, name: str) -> str:
+        """The field as text that says something.
+
+        Raises:
+            AnnotationError: it is missing, no text, or blank.
+        """
+        text = self.text(name)
+        if not text.strip():
+            raise self.wrong(name, "is empty")
+        return text
+
+    def once(self, name: str, key: str, seen: set[str]) -> str:
+        """A question's id, which comes of this field; `seen` are those before it.
+
+        Raises:
+            AnnotationError: another question had it.
+        """
+        if key in seen:
+            raise self.wrong(name, f"gives the id of a question before it: {key!r}")
+        seen.add(key)
+        return key
+
     def wrong(self, name: str, reason: str) -> AnnotationError:
         """The error that names this file, item and field."""
         return AnnotationError(self.file, reason, where=self.where, field=name)
@@ -116,8 +138,9 @@ def read_json(file: Path) -> Any:
     Raises:
         AnnotationError: it is not there, no UTF-8 or no JSON (with line and column).
     """
+    text = _text(file)
     try:
-        return json.loads(_text(file))
+        return json.loads(text)
     except json.JSONDecodeError as error:
         raise AnnotationError(
             file, f"no JSON at line {error.lineno}, column {error.colno} ({error.msg})"

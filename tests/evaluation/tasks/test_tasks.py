@@ -105,6 +105,16 @@ def test_mvbench_names_an_answer_that_is_no_candidate(tmp_path: Path) -> None:
         read_questions(find("mvbench"), data, Choice())
 
 
+def test_more_candidates_than_letters_are_named(tmp_path: Path) -> None:
+    data = lay_out("mvbench", tmp_path)
+    file = data / "mvbench/json/state_change.json"
+    items = json.loads(file.read_text())
+    items[1]["candidates"] = [*items[1]["candidates"], *map(str, range(24))]
+    file.write_text(json.dumps(items))
+    with pytest.raises(AnnotationError, match=r"\[1\]: field 'candidates' are 27, more than there"):
+        read_questions(find("mvbench"), data, Choice())
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

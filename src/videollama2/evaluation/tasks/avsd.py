@@ -23,12 +23,13 @@ def _read(root: Path, split: str) -> Iterator[Question]:
     if (root / _FILE).is_file():
         for item in json_items(root / _FILE):
             asked, answer = asked_and_answered(item, "<video>")
-            video = item.text("video")
+            video = item.filled("video")
             name = f"{item.where} {video.split('/')[-1]}"
             yield _question(name, asked, answer, video, named_medium(root, video, _VIDEOS))
         return
+    seen: set[str] = set()
     for dialogue in json_object(root / _PUBLISHED).items("dialogs"):
-        video = dialogue.text("image_id")
+        video = dialogue.once("image_id", dialogue.filled("image_id"), seen)
         path = find_media(root / _VIDEOS, video)
         for number, turn in enumerate(dialogue.items("dialog"), 1):
             asked, answer = turn.text("question"), turn.text("answer")

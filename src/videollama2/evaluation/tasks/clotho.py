@@ -21,8 +21,9 @@ _ASPECTS = {"correctness": SOUND_CORRECTNESS, "detail": SOUND_DETAIL}
 
 
 def _read(root: Path, split: str) -> Iterator[Question]:
+    seen: set[str] = set()
     for item in csv_items(root / _FILE, ("file_name", *_CAPTIONS)):
-        audio = item.text("file_name")
+        audio = item.once("file_name", item.filled("file_name"), seen)
         yield Question(
             id=audio,
             prompts=(_PROMPT,),

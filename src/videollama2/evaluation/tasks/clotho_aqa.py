@@ -25,11 +25,11 @@ def _read(root: Path, split: str) -> Iterator[Question]:
     if (root / _FILE).is_file():
         for item in json_items(root / _FILE):
             asked, answer = asked_and_answered(item, "<audio>")
-            audio, name = item.text("audio"), f"{item.where} {item.text('id')}"
+            audio, name = item.filled("audio"), f"{item.where} {item.text('id')}"
             yield _question(name, asked, answer, audio, existing(root / audio))
         return
     rows = [
-        (item.where, *(item.text(column) for column in _COLUMNS))
+        (item.where, item.filled("file_name"), item.text("QuestionText"), item.text("answer"))
         for item in csv_items(root / _PUBLISHED, _COLUMNS)
     ]
     said: dict[tuple[str, str], list[str]] = {}

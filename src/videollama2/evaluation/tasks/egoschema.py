@@ -27,8 +27,9 @@ _PUBLIC = "subset_answers.json"
 
 def _read(root: Path, split: str) -> Iterator[Question]:
     known = _public_answers(root / _PUBLIC, split == "subset")
+    seen: set[str] = set()
     for item in json_items(root / "questions.json"):
-        uid = item.text("q_uid")
+        uid = item.once("q_uid", item.filled("q_uid"), seen)
         options = tuple(item.text(f"option {n}") for n in range(5))
         prompt = (
             "Select the best answer to the following multiple-choice question based on the video.\n"

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from videollama2.evaluation.letters import LETTERS, letter_marks, lettered, strict_letter
+from videollama2.evaluation.letters import LETTERS, choices, letter_marks, lettered, strict_letter
 from videollama2.evaluation.reading import Item, existing, json_items
 from videollama2.evaluation.task import Mark, Marks, MediaFile, Metric, NeededFile, Question, Task
 
@@ -33,8 +33,10 @@ _LOOK = (
 
 def _read(root: Path, split: str) -> Iterator[Question]:
     if split == "test":
+        seen: set[str] = set()
         for item in json_items(root / _TEST):
-            yield _question(item, item.text("question_id"), root / _TEST_VIDEOS)
+            name = item.once("question_id", item.text("question_id"), seen)
+            yield _question(item, name, root / _TEST_VIDEOS)
         return
     for part in PARTS:
         for item in json_items(root / f"json/{part}.json"):
@@ -42,12 +44,12 @@ def _read(root: Path, split: str) -> Iterator[Question]:
 
 
 def _question(item: Item, name: str, videos: Path) -> Question:
-    options, answer = item.texts("candidates"), item.text("answer")
+    options, answer = choices(item, "candidates"), item.text("answer")
     if answer not in options:
         raise item.wrong("answer", "is none of its candidates")
     # The released loop keeps the last of equal candidates.
     right = max(place for place, option in enumerate(options) if option == answer)
-    video = item.text("video")
+    video = item.filled("video")
     asked = f"Question: {item.text('question')}\nOptions:\n{lettered(options)}".rstrip()
     return Question(
         id=name,

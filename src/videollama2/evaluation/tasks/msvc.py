@@ -12,7 +12,7 @@ from videollama2.evaluation.task import Judgement, MediaFile, Metric, NeededFile
 
 def _read(root: Path, split: str) -> Iterator[Question]:
     for item in json_items(root / "msvc.json"):
-        video, question = item.text("video_path"), item.text("question")
+        video, question = item.filled("video_path"), item.text("question")
         yield Question(
             id=f"{item.where} {video}",
             prompts=(question,),

@@ -27,15 +27,17 @@ def _read(root: Path, split: str) -> Iterator[Question]:
     if (root / _FILE).is_file():
         for item in json_items(root / _FILE):
             asked, answer = asked_and_answered(item, "<video>")
-            video = item.text("video")
+            video = item.filled("video")
             name, path = f"{item.where} {video.split('/')[-1]}", named_medium(root, video, _VIDEOS)
             yield _question(item, name, asked, answer, video, path)
         return
+    seen: set[str] = set()
     for item in json_items(root / _PUBLISHED):
-        video = item.text("video_id")
+        video = item.filled("video_id")
         path = find_media(root / _VIDEOS, video)
         asked, answer = _filled(item), item.text("anser")
-        yield _question(item, item.text("question_id"), asked, answer, video, path)
+        name = item.once("question_id", item.text("question_id"), seen)
+        yield _question(item, name, asked, answer, video, path)
 
 
 def _question(

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from videollama2.evaluation import letters
-from videollama2.evaluation.letters import LETTERS, ONLY_THE_LETTER, lettered, multiple_choice
+from videollama2.evaluation.letters import (
+    LETTERS,
+    ONLY_THE_LETTER,
+    choices,
+    lettered,
+    multiple_choice,
+)
 from videollama2.evaluation.reading import Item, existing, json_items
 from videollama2.evaluation.task import MediaFile, Metric, NeededFile, Question, Task
 
@@ -58,11 +64,11 @@ def _read(root: Path, split: str) -> Iterator[Question]:
 
 
 def _question(root: Path, part: _Part, item: Item) -> Question:
-    options, answer = item.texts("candidates"), item.text("answer")
+    options, answer = choices(item, "candidates"), item.text("answer")
     if answer not in options:
         raise item.wrong("answer", "is none of its candidates")
     right = max(place for place, option in enumerate(options) if option == answer)
-    video = f"{part.folder}/{item.text('video')}"
+    video = f"{part.folder}/{item.filled('video')}"
     start, end = _range(item) if part.ranged else (None, None)
     return Question(
         id=f"{part.name} {item.where}",

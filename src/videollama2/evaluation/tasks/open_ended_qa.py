@@ -20,11 +20,12 @@ def _read(root: Path, split: str, *, videos: str) -> Iterator[Question]:
         raise AnnotationError(
             root / _ANSWERS, f"{len(answers)} answers to {len(questions)} questions"
         )
+    seen: set[str] = set()
     for item, answer in zip(questions, answers, strict=True):
-        number = item.text("question_id")
+        number = item.once("question_id", item.text("question_id"), seen)
         if "question_id" in answer.values and answer.text("question_id") != number:
             raise answer.wrong("question_id", f"is not that of the question there ({number})")
-        name = item.text("video_name")
+        name = item.filled("video_name")
         yield Question(
             id=number,
             prompts=(item.text("question"),),

@@ -25,14 +25,15 @@ from videollama2.evaluation.task import (
 
 
 def _read(root: Path, split: str) -> Iterator[Question]:
+    seen: set[str] = set()
     for video in json_members(root / f"mc_question_{split}.json"):
-        name = video.item("metadata").text("video_id")
+        name = video.item("metadata").filled("video_id")
         medium = MediaFile("video", name, find_media(root / "videos", name))
         for item in video.items("mc_question"):
-            yield _question(item, name, medium, split)
+            yield _question(item, name, medium, split, seen)
 
 
-def _question(item: Item, video: str, medium: MediaFile, split: str) -> Question:
+def _question(item: Item, video: str, medium: MediaFile, split: str, seen: set[str]) -> Question:
     options, number = item.texts("options"), item.number("id")
     if len(options) != 3:
         raise item.wrong("options", f"are {len(options)}, not 3")
@@ -43,7 +44,7 @@ def _question(item: Item, video: str, medium: MediaFile, split: str) -> Question
     if right not in range(3):
         raise item.wrong("answer_id", f"is {right:g}, no number from 0 to 2")
     return Question(
-        id=f"{video} {int(number)}",
+        id=item.once("id", f"{video} {int(number)}", seen),
         prompts=(
             f"Question: {item.text('question')}\nOptions:\n{lettered(options)}{ONLY_THE_LETTER}",
         ),

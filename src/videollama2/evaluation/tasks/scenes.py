@@ -53,7 +53,7 @@ def _asked_for(wording: str, kind: str) -> tuple[str, ...]:
 
 
 def _question(root: Path, item: Item, kind: str, metric: str) -> Question:
-    clip, answer = item.text("clip"), item.text("answer")
+    clip, answer = item.filled("clip"), item.text("answer")
     if not plain_words(answer):
         raise item.wrong("answer", "is empty")
     path = existing(root / clip)

@@ -23,17 +23,19 @@ _COLUMNS = ("YouTube ID", "start seconds", "label", "train/test split")
 def _read(root: Path, split: str) -> Iterator[Question]:
     if (root / _FILE).is_file():
         for item in json_items(root / _FILE):
-            video = item.text("video")
+            video = item.filled("video")
             path = named_medium(root, video, _VIDEOS)
             label = asked_and_answered(item, "<video>")[1]
             yield _question(f"{item.where} {video.split('/')[-1]}", label, video, path)
         return
+    seen: set[str] = set()
     for item in csv_items(root / _PUBLISHED, _COLUMNS, header=False):
         start, kind = item.number(_COLUMNS[1]), item.text(_COLUMNS[3])
         if kind not in ("train", "test"):
             raise item.wrong(_COLUMNS[3], "is neither train nor test")
         if kind == "test":
-            name = f"{item.text(_COLUMNS[0])}_{int(start):06d}"
+            name = f"{item.filled(_COLUMNS[0])}_{int(start):06d}"
+            item.once(_COLUMNS[0], name, seen)
             path = find_media(root / _VIDEOS, name)
             yield _question(name, item.text(_COLUMNS[2]), name, path)
 

@@ -27,7 +27,7 @@ def _read(root: Path, split: str) -> Iterator[Question]:
 
 
 def _question(root: Path, file: str, fields: tuple[str, ...], item: Item) -> Question:
-    video = item.text("video_name")
+    video = item.filled("video_name")
     prompts = tuple(item.text(field) for field in fields)
     path = find_media(root / "Test_Videos", video, MORE_VIDEO_FORMATS)
     return Question(

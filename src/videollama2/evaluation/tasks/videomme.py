@@ -18,8 +18,9 @@ _COLUMNS = ("url", *_KINDS, "question_id", "question", "options", "answer")
 
 
 def _read(root: Path, split: str) -> Iterator[Question]:
+    seen: set[str] = set()
     for item in parquet_items(root / _FILE, _COLUMNS):
-        yield _question(root, item)
+        yield _question(root, item, seen)
 
 
 def _read_with_subtitles(root: Path, split: str) -> Iterator[Question]:
@@ -27,7 +28,7 @@ def _read_with_subtitles(root: Path, split: str) -> Iterator[Question]:
         yield replace(question, subtitles=root / "subtitles" / f"{question.cluster}.srt")
 
 
-def _question(root: Path, item: Item) -> Question:
+def _question(root: Path, item: Item, seen: set[str]) -> Question:
     lines = item.texts("options")
     options = tuple(_text(item, line) for line in lines)
     if len(options) != 4:
@@ -43,7 +44,7 @@ def _question(root: Path, item: Item) -> Question:
         f"{item.text('question')}\n{listed}{ONLY_THE_LETTER} The best answer is: "
     )
     return Question(
-        id=item.text("question_id"),
+        id=item.once("question_id", item.text("question_id"), seen),
         prompts=(prompt,),
         media=(MediaFile("video", video, find_media(root / "videos", video)),),
         references=(answer,),
