@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from typer.testing import CliRunner
 
 from videollama2.cli.main import app
 from videollama2.evaluation.registry import all_tasks, find
+from videollama2.evaluation.run import Choice, read_questions
 
 COMMAND = [sys.executable, "-m", "videollama2", "eval"]
 
@@ -76,6 +78,32 @@ def test_prepare(tmp_path: Path) -> None:
     assert "json/action_sequence.json\tMISSING" in out
     assert "cannot be asked" in out
     assert "no such file" in out
+
+
+@pytest.mark.parametrize("name", ["clotho_aqa", "music_avqa", "avsd", "vggsound"])
+def test_prepare_wants_the_media_where_the_list_says(name: str, tmp_path: Path) -> None:
+    """The authors' list says where its media lie: no other folder is missing then."""
+    task, data = find(name), lay_out(tmp_path / "data", name)
+    folder = next(file.path for file in task.files if file.path.endswith("/"))
+    list_ = next(file.path for file in task.files if file.optional)
+    assert (data / task.folder / list_).is_file()
+    shutil.rmtree(data / task.folder / folder, ignore_errors=True)
+    code, out, _ = run(name, "--prepare", "--data", data)
+    assert "MISSING" not in out
+    assert (code == 0) == (", 0 without their media" in out)
+
+
+def test_prepare_is_not_done_while_a_file_is_missing(tmp_path: Path) -> None:
+    """Without subtitles each question can be asked, and is another one."""
+    data = lay_out(tmp_path / "data", "videomme_subtitles")
+    folder = data / "videomme"
+    shutil.rmtree(folder / "subtitles")
+    for one in read_questions(find("videomme"), data, Choice()):
+        (folder / "videos").mkdir(exist_ok=True)
+        (folder / "videos" / f"{one.cluster}.mp4").touch()
+    code, out, _ = run("videomme_subtitles", "--prepare", "--data", data)
+    assert "subtitles/\tMISSING" in out
+    assert code == 1
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,14 @@ def test_each_has_a_miniature_and_a_name_for_its_file() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_right_answers_are_those_of_the_file(name: str, tmp_path: Path) -> None:
+    """The oracle below answers with what was read: here it is compared with what was written."""
+    task, mini = both(name)
+    questions = read_questions(task, whole(task, mini, tmp_path), Choice(mini.split))
+    assert tuple(question.references[0] for question in questions) == mini.right
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_oracle_scores_full_marks(name: str, tmp_path: Path) -> None:
     task, mini = both(name)
     data = whole(task, mini, tmp_path)

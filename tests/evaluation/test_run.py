@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,10 @@ from stubs import StubAnswerer, letter
 from videollama2.evaluation.answering import Decoding
 from videollama2.evaluation.errors import AnnotationError, EvaluationError, ServerError
 from videollama2.evaluation.registry import find
-from videollama2.evaluation.replies import Reply, read_lines, read_replies
+from videollama2.evaluation.replies import Failure, Reply, read_lines, read_replies
 from videollama2.evaluation.run import Choice, answer, claim, read_questions, settings_of
 from videollama2.evaluation.sharding import Place
-from videollama2.evaluation.task import Question
+from videollama2.evaluation.task import MediaFile, Question
 
 GREEDY = Decoding(8)
 
@@ -88,6 +89,41 @@ def test_progress_and_bad_sizes(tmp_path: Path) -> None:
     assert told == [(0, 5), (2, 5), (4, 5), (5, 5)]
     with pytest.raises(ValueError, match="batch_size is 0"):
         answer(asked, StubAnswerer(letter), GREEDY, tmp_path, batch_size=0)
+
+
+def test_media_that_came_since_are_asked_about(tmp_path: Path) -> None:
+    """What was missing or broken is asked again, and the answer counts; nothing else is."""
+    clip = tmp_path / "late.mp4"
+    late = MediaFile("video", "late", None)
+    asked = [*questions(2), Question("late", ("?",), (late,), ("A",), ("x", "y"))]
+    answer(asked, StubAnswerer(letter), GREEDY, tmp_path)
+    assert read_replies(tmp_path)["late"].failure is not None
+    still = StubAnswerer(letter)
+    answer(asked, still, GREEDY, tmp_path)
+    assert still.asked == []
+    clip.write_bytes(b"x")
+    asked[2] = replace(asked[2], media=(replace(late, path=clip),))
+    for reply in (
+        Reply("late", ("?",), failure=Failure("unreadable", "it is cut")),
+        Reply("late", ("?",), ("A",)),
+    ):
+        again = StubAnswerer(letter)
+        again.answer = lambda some, _, reply=reply: [reply for _ in some]  # type: ignore[method-assign]
+        answer(asked, again, GREEDY, tmp_path)
+        assert read_replies(tmp_path)["late"] == reply
+    answer(asked, still, GREEDY, tmp_path)
+    assert still.asked == []
+    assert read_replies(tmp_path)["late"].answers == ("A",)
+
+
+def test_answers_to_other_questions_are_not_taken(tmp_path: Path) -> None:
+    asked = questions(3)
+    answer(asked, StubAnswerer(letter), GREEDY, tmp_path)
+    before = (tmp_path / "replies-0.jsonl").read_bytes()
+    asked[1] = replace(asked[1], prompts=("What else?",))
+    with pytest.raises(EvaluationError, match=r"another question 'q1'.*Choose another --out"):
+        answer(asked, StubAnswerer(letter), GREEDY, tmp_path)
+    assert (tmp_path / "replies-0.jsonl").read_bytes() == before
 
 
 def test_a_folder_is_one_run_s(tmp_path: Path) -> None:

@@ -360,7 +360,7 @@ def _described(task: Task) -> tuple[str, ...]:
     return (
         task.name,
         task.title,
-        "not known" if task.size is None else f"{task.size:,}",
+        f"{task.size:,}",
         task.modality,
         ", ".join(metric.name for metric in task.metrics),
         ", ".join(task.splits),

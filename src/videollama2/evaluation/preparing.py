@@ -49,7 +49,8 @@ class Preparation:
     @property
     def complete(self) -> bool:
         """Whether nothing is missing."""
-        return self.problem is None and not self.without
+        absent = any(file.needed and not file.there for file in self.files)
+        return self.problem is None and not self.without and not absent
 
 
 def prepare(task: Task, data: Path, choice: Choice) -> Preparation:

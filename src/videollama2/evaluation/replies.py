@@ -89,7 +89,7 @@ def replies_file(folder: Path, rank: int) -> Path:
 
 
 def read_replies(folder: Path) -> dict[str, Reply]:
-    """Every reply of every process so far, by question; the first of each.
+    """Every reply of every process so far, by question: its first answer, else its last failure.
 
     Raises:
         EvaluationError: a file is damaged.
@@ -103,5 +103,7 @@ def read_replies(folder: Path) -> dict[str, Reply]:
                 raise EvaluationError(
                     path, f"a line of another form: {values}", "Choose another --out"
                 ) from None
-            found.setdefault(reply.id, reply)
+            known = found.get(reply.id)
+            if known is None or known.failure is not None:
+                found[reply.id] = reply
     return found

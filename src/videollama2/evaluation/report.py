@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -19,7 +20,8 @@ class Entry:
     """One benchmark of a report.
 
     `settings` are those of the run (model, frames, decoding, split); `judge` is the judging model
-    and how it was asked, empty without one.
+    and how it was asked, empty without one. `submission`: what to say of the file for the
+    benchmark's own server, where it has one.
     """
 
     task: Task
@@ -27,6 +29,7 @@ class Entry:
     samples: Sequence[Sample]
     settings: Mapping[str, Any]
     judge: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    submission: str = ""
 
 
 def cell(figure: Figure | None, metric: Metric) -> str:
@@ -126,6 +129,10 @@ def remarks(entry: Entry) -> list[str]:
             f"{'in' if entry.judge['structured'] else 'without'} a fixed JSON form; "
             f"{asked:,} tokens read and {written:,} written by it in this run."
         )
+    noted = Counter(note for one in entry.samples for note in one.reply.notes)
+    lines += [f"{number} answers: {note}." for note, number in noted.items()]
+    if entry.submission:
+        lines.append(entry.submission)
     if entry.task.note:
         lines.append(entry.task.note)
     lines.append("Intervals: 95 %, bootstrap over clips.")

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from videollama2.evaluation.answering import Answerer, Decoding
+from videollama2.evaluation.answering import Answerer, Decoding, missing
 from videollama2.evaluation.errors import AnnotationError, EvaluationError
-from videollama2.evaluation.replies import (
-    Reply,
-    read_replies,
-    replies_file,
-)
+from videollama2.evaluation.replies import Reply, read_replies, replies_file
 from videollama2.evaluation.sharding import Place
 from videollama2.evaluation.task import Question, Task
 from videollama2.storage.lines import GrowingFile, write_whole
@@ -136,6 +132,7 @@ def answer(
     With several processes each asks its share. `progress` gets (done, total) of this process.
 
     Raises:
+        EvaluationError: the folder holds answers to other questions of these ids.
         ServerError: an endpoint is down; what is answered is kept.
         ValueError: `batch_size` is below one.
     """
@@ -143,8 +140,9 @@ def answer(
         raise ValueError(f"batch_size is {batch_size}: it must be at least 1")
     place = place or Place()
     done = read_replies(folder)
+    _must_be_the_same(questions, done, folder)
     mine = place.share(questions)
-    waiting = [question for question in mine if question.id not in done]
+    waiting = [question for question in mine if not _settled(done.get(question.id), question)]
     place.wait()  # until all have read the files, none may write
     file = GrowingFile(replies_file(folder, place.rank))
     progress(len(mine) - len(waiting), len(mine))
@@ -154,3 +152,27 @@ def answer(
         file.append([reply.as_dict() for reply in replies])
         progress(len(mine) - len(waiting) + first + len(batch), len(mine))
     place.wait()
+
+
+def _settled(reply: Reply | None, question: Question) -> bool:
+    """Whether it need not be asked again: what was missing or broken may be whole by now."""
+    if reply is None or reply.failure is None:
+        return reply is not None
+    if reply.failure.kind == "missing":
+        return missing(question) is not None
+    return reply.failure.kind == "refused"
+
+
+def _must_be_the_same(
+    questions: Sequence[Question], done: Mapping[str, Reply], folder: Path
+) -> None:
+    for question in questions:
+        reply = done.get(question.id)
+        asked = question.prompts if reply is None else reply.prompts
+        pairs = zip(asked, question.prompts, strict=False)
+        if len(asked) != len(question.prompts) or not all(one.endswith(two) for one, two in pairs):
+            raise EvaluationError(
+                folder,
+                f"it holds the answer to another question {question.id!r}: the annotations changed",
+                "Choose another --out",
+            )

@@ -78,9 +78,9 @@ class Session:
         samples = score_all(task, questions, replies, verdicts)
         lines = (json_line(sample.as_dict(task)) for sample in samples)
         write_whole(folder / "samples.jsonl", "".join(lines))
-        self._submit(task, samples)
+        submitted = self._submit(task, samples)
         summary = summarise(task, questions, samples, seed=self.choice.seed)
-        return Entry(task, summary, samples, settings, judged)
+        return Entry(task, summary, samples, settings, judged, submitted)
 
     def _verdicts(
         self,
@@ -111,11 +111,16 @@ class Session:
             verdicts = known_verdicts(task, questions, replies, file, judge.model)
         return verdicts, {**asked, "structured": judge.structured}
 
-    def _submit(self, task: Task, samples: Sequence[Sample]) -> None:
-        if task.submission is not None:
-            rows = ((one.question, one.reply.answers, one.marks) for one in samples)
-            text = task.submission.write(rows)
-            write_whole(self.out / task.name / task.submission.file, text)
+    def _submit(self, task: Task, samples: Sequence[Sample]) -> str:
+        """Write the file that the benchmark's server takes, which must be whole; what to say."""
+        submission = task.submission
+        if submission is None:
+            return ""
+        if self.choice.limit is not None or self.choice.split_of(task) != task.splits[0]:
+            return f"{submission.file} is written only of all questions of split {task.splits[0]}."
+        rows = ((one.question, one.reply.answers, one.marks) for one in samples)
+        write_whole(self.out / task.name / submission.file, submission.write(rows))
+        return f"{submission.file}: {submission.how}."
 
     def questions(self, task: Task) -> list[Question]:
         """The questions of a benchmark.

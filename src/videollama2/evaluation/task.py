@@ -184,7 +184,7 @@ class Task:
         name: what the command line calls it.
         title: what its authors call it.
         folder: where its files lie under --data (the released layout).
-        size: how many questions the published test set has; None where that is not known.
+        size: how many questions the published test set has.
         modality: "video", "audio" or "audio-visual".
         metrics: its figures, the main one first.
         source: where its files are published.
@@ -203,7 +203,7 @@ class Task:
     name: str
     title: str
     folder: str
-    size: int | None
+    size: int
     modality: Literal["video", "audio", "audio-visual"]
     metrics: tuple[Metric, ...]
     source: str

@@ -178,6 +178,11 @@ def test_video_chatgpt_aspects_belong_to_their_files(tmp_path: Path) -> None:
     assert len(samples[-2].reply.answers) == 2
 
 
+def test_scenes_are_as_many_as_the_bundled_clips_have() -> None:
+    clips = Path(__file__).parents[2] / "starter" / "clips"
+    assert len(read_questions(find("scenes"), clips, Choice())) == find("scenes").size
+
+
 def test_published_figures_stand_beside_the_metrics_that_there_are() -> None:
     known = all_tasks()
     for task, metric in published_metrics():

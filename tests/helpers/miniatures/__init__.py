@@ -31,6 +31,7 @@ class Miniature:
     one without sound ("silent"), a second of sound ("tone"), a folder of frames ("frames"),
     garbage ("broken").
     `questions`: how many there are; `missing`: ids of those whose medium is not there.
+    `right`: the right answer of each question in order, by hand: a letter, or the first reference.
     `oracle`: the answers that score full marks.
     `required`: (file, field) without which reading is refused, naming both.
     `optional`: files without which reading goes on.
@@ -40,6 +41,7 @@ class Miniature:
     files: Mapping[str, str | Callable[[Path], object]]
     media: Mapping[str, Medium]
     questions: int
+    right: tuple[str, ...]
     missing: tuple[str, ...] = ()
     oracle: Answers = letter
     required: tuple[tuple[str, str], ...] = ()

@@ -15,6 +15,7 @@ MINIATURE = Miniature(
     {"clotho_captions_evaluation.csv": HEADER + ROWS},
     {"evaluation/rain 1.wav": "tone", "evaluation/Bell.wav": "tone"},
     questions=3,
+    right=("It rains.", "a", "A bell"),
     missing=("gone.wav",),
     oracle=reference,
 )

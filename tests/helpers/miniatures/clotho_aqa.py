@@ -26,6 +26,7 @@ MINIATURE = Miniature(
     },
     {"audio_files/bell öne.wav": "tone", "audio_files/clip.mp4": "clip"},
     questions=4,
+    right=("yes", "Bell", "no", "No"),
     missing=("2 2",),
     oracle=reference,
     required=(("clothoAQA_eval.json", "audio"), ("clothoAQA_eval.json", "conversations")),

@@ -35,6 +35,7 @@ MINIATURE = Miniature(
         "good_clips_git/dd-4.mp4": "silent",
     },
     questions=3,
+    right=tuple("ABE"),
     missing=("cc-3",),
     required=(("questions.json", "q_uid"), ("questions.json", "option 3")),
     split="subset",

@@ -24,6 +24,7 @@ TUT2017 = Miniature(
     },
     {"audio/1.wav": "tone", "audio/zwölf.wav": "tone", "audio/3.wav": "tone"},
     questions=5,
+    right=tuple("ACJOD"),
     missing=("4 gone.wav",),
     required=(("tut2017_eval.jsonl", "audio"), ("tut2017_eval.jsonl", "gt")),
 )
@@ -41,6 +42,7 @@ VOCALSOUND = Miniature(
         "audio_16k/m0100_0_throatclearing.wav": "tone",
     },
     questions=3,
+    right=tuple("CDF"),
     missing=("3 gone.wav",),
     required=(("vocalsound_eval.jsonl", "audio"), ("vocalsound_eval.jsonl", "gt")),
 )

@@ -51,6 +51,7 @@ MINIATURE = Miniature(
         "MLVU_Test/video/test_2.mp4": "other",
     },
     questions=8,
+    right=tuple("BCADCBAA"),
     missing=("6_anomaly_reco 0",),
     required=(("json/4_count.json", "answer"), ("json/1_plotQA.json", "candidates")),
 )

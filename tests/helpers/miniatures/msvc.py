@@ -28,6 +28,7 @@ MINIATURE = Miniature(
     {"msvc.json": json.dumps(ITEMS)},
     {"videos/MSVD/a cat.avi": "clip", "videos/VATEX/b.mp4": "other"},
     questions=3,
+    right=("a cat sleeps", "one runs", "a car drives"),
     missing=("2 videos/MSRVTT/gone.mp4",),
     oracle=reference,
     required=(("msvc.json", "captions"), ("msvc.json", "question")),

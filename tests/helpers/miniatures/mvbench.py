@@ -31,6 +31,7 @@ MINIATURE = Miniature(
     FILES,
     MEDIA,
     questions=40,
+    right=tuple("CA" * 20),
     missing=("Moving Count 0", "Moving Count 1"),
     required=(
         ("json/action_sequence.json", "start"),

@@ -23,6 +23,7 @@ ACTIVITYNET = Miniature(
     {"test_q.json": json.dumps(QUESTIONS), "test_a.json": json.dumps(ANSWERS)},
     {"all_test/v_one.mp4": "clip", "all_test/two.mkv": "other"},
     questions=3,
+    right=("woman", "a döner", "no"),
     missing=("41",),
     oracle=reference,
     required=(("test_q.json", "question"), ("test_a.json", "answer")),

@@ -48,6 +48,7 @@ MINIATURE = Miniature(
     },
     {"videos/video_1.mp4": "clip", "videos/video_7.mkv": "silent"},
     questions=4,
+    right=tuple("BACA"),
     missing=("video_9 1",),
     required=(
         ("mc_question_valid.json", "video_id"),

@@ -27,6 +27,7 @@ MINIATURE = Miniature(
     },
     {"scene-000.mp4": "clip"},
     questions=8,
+    right=(*["yes"] * 3, "Green", "a cat, a dög", *["top left"] * 3),
     missing=("4 accuracy", "4 picture only", "4 sound only"),
     oracle=reference,
     required=tuple(("questions.json", field) for field in FIELDS),

@@ -25,6 +25,7 @@ MINIATURE = Miniature(
     },
     {"Test_Videos/v_one.mp4": "clip", "Test_Videos/v_two.webm": "other"},
     questions=5,
+    right=("A man cooks.", "He eats.", "The ónion.", "A man", "A man"),
     missing=("consistency 1",),
     oracle=reference,
     required=(("generic_qa.json", "Q"), ("consistency_qa.json", "Q2")),

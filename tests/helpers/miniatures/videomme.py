@@ -57,6 +57,7 @@ MINIATURE = Miniature(
     {"test-00000-of-00001.parquet": write},
     {"videos/aB-1_x.mp4": "clip", "videos/cD-2.mkv": "silent"},
     questions=5,
+    right=tuple("ABCDA"),
     missing=("003-1",),
 )
 WITH_SUBTITLES = replace(

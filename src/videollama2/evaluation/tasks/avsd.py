@@ -67,7 +67,7 @@ AVSD = Task(
             optional=True,
         ),
         NeededFile(_PUBLISHED, "the publisher's validation dialogues of DSTC7", instead=_FILE),
-        NeededFile(f"{_VIDEOS}/", "Charades' videos, named by image_id"),
+        NeededFile(f"{_VIDEOS}/", "Charades' videos, named by image_id", instead=_FILE),
     ),
     read=_read,
     judgements=(

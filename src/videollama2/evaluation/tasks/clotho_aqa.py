@@ -79,7 +79,7 @@ CLOTHO_AQA = Task(
     name="clotho_aqa",
     title="Clotho-AQA",
     folder="",
-    size=None,
+    size=8514,
     modality="audio",
     metrics=(
         Metric("accuracy", "equal answers"),
@@ -95,7 +95,7 @@ CLOTHO_AQA = Task(
             optional=True,
         ),
         NeededFile(_PUBLISHED, "the publisher's test set", instead=_FILE),
-        NeededFile(f"{_SOUNDS}/", "the sounds, unpacked from audio_files.zip"),
+        NeededFile(f"{_SOUNDS}/", "the sounds, unpacked from audio_files.zip", instead=_FILE),
     ),
     read=_read,
     score=_score,

@@ -90,7 +90,7 @@ MUSIC_AVQA = Task(
             optional=True,
         ),
         NeededFile(_PUBLISHED, "the publisher's data/json/avqa-test.json", instead=_FILE),
-        NeededFile(f"{_VIDEOS}/", "videos named video_id.mp4"),
+        NeededFile(f"{_VIDEOS}/", "videos named video_id.mp4", instead=_FILE),
     ),
     read=_read,
     score=exact_match,

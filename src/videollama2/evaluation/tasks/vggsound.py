@@ -71,7 +71,9 @@ VGGSOUND = Task(
             optional=True,
         ),
         NeededFile(_PUBLISHED, "the publisher's list", instead=_FILE),
-        NeededFile(f"{_VIDEOS}/", "clips named <YouTube id>_<start in six digits>.mp4"),
+        NeededFile(
+            f"{_VIDEOS}/", "clips named <YouTube id>_<start in six digits>.mp4", instead=_FILE
+        ),
     ),
     read=_read,
     judgements=(
