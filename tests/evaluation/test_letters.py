@@ -144,6 +144,14 @@ def test_strict_where_options_speak_of_a_letter(answer: str, expected: str | Non
     assert strict_letter(answer, WEARER).parse == expected
 
 
+def test_two_letters_are_no_answer_where_one_is_an_option() -> None:
+    for said in ("A, B", "A or B", "(A) B"):
+        assert strict_letter(said, ("B", "x")).parse is None
+        assert strict_letter(said, ("a b", "A or B")).parse is None
+    assert strict_letter("A) 3", ("3", "4")).parse == "A"
+    assert strict_letter("4", ("3", "4")).parse == "B"
+
+
 def test_lettered() -> None:
     assert lettered(["x", "y"]) == "(A) x\n(B) y\n"
 

@@ -105,6 +105,7 @@ def _cut(option: str) -> tuple[str, ...]:
 
 _LONE = re.compile(r"(?<![\w'-])([A-Z])(?![\w'-])")
 _A_WORD_FOLLOWS = re.compile(r"\s+(?!(?:or|and|because|since|as)\b)\w")
+_LETTER_OR = re.compile("[a-z]|or|and")
 _ALONE = re.compile(r"[\W_]*([A-Za-z])[\W_]*")
 _WITH_TEXT = re.compile(r"[\W_]*([A-Z])[\W_]+(.+)", re.DOTALL)
 _MARKED = re.compile(
@@ -153,7 +154,9 @@ def _capitals(text: str, options: Sequence[str]) -> set[str]:
 def _whole_option(text: str, options: Sequence[str]) -> int | None:
     """The option whose text this is, or its letter and its text."""
     said, plain = _plain(text), [_plain(option) for option in options]
-    if said and plain.count(said) == 1:
+    if all(_LETTER_OR.fullmatch(word) for word in said.split()):  # "A, B", whatever A is
+        return None
+    if plain.count(said) == 1:
         return plain.index(said)
     parts = _WITH_TEXT.fullmatch(text)
     if parts is None or parts[1] not in LETTERS[: len(options)]:
