@@ -58,7 +58,8 @@ def score(task: Task, question: Question, reply: Reply, verdicts: Mapping[str, V
     """One question's reply in both scorings.
 
     Without an answer (its medium is missing or broken) the released scoring leaves the question
-    out, as the released scripts do or would, and the strict one counts it as wrong. An answer that
+    out, as the released Video-MME script does (the audio-visual ones count it, others stop), and
+    the strict one counts it as wrong. An answer that
     the strict scoring cannot parse is wrong there; one that a judge could not judge is left out.
     """
     judged = judgements_of(task, question)
