@@ -90,12 +90,12 @@ def build_model(config: VideoLlama2Config, seed: int = 0) -> VideoLlama2ForCondi
     return VideoLlama2ForConditionalGeneration(config).eval()
 
 
-def save(folder: Path) -> Path:
+def save(folder: Path, **changes: object) -> Path:
     """A checkpoint folder in our own layout, with processor and tokenizer."""
     from videollama2.processing.processor import VideoLlama2Processor
 
     tokenizer = build_tokenizer()
-    model = build_model(build_config(tokenizer))
+    model = build_model(build_config(tokenizer, **changes))
     model.save_pretrained(folder)
     settings = {
         "size": {"height": IMAGE_SIZE, "width": IMAGE_SIZE},

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import peft
 import pytest
+import tiny
 import torch
 
 from videollama2 import VideoLlama2ForConditionalGeneration
 from videollama2.checkpoints.load import load_model, load_processor
+from videollama2.training.errors import TrainingError
 from videollama2.training.recipe_file import load_recipe
 from videollama2.training.run import train
 
@@ -58,3 +60,21 @@ def test_our_loader_reads_the_adapter(kind: str, tmp_path: Path, settings: Setti
     processor = load_processor(tmp_path / "adapter")
     assert processor.video_processor.num_frames == 4
     assert processor.video_processor.geometry == "pad"
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+def test_matrices_that_are_kept_transposed(kind: str, tmp_path: Path, settings: Settings) -> None:
+    """GPT-2's linear layers are (in, out): adapters find them, and both results are one model."""
+    gpt2 = {"model_type": "gpt2", "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 1024,
+            "vocab_size": len(tiny.build_tokenizer())}  # fmt: skip
+    start = tiny.save(tmp_path / "start", text_config=gpt2)
+    more = (f"model.start={start}", "adapter.learning_rate=1e-2", f"adapter.kind={kind}")
+    outcome = train(load_recipe("lora", settings(tmp_path / "run", *FAST, *more)))
+    assert outcome.model is not None
+    adapted, merged = load_model(tmp_path / "run" / "adapter"), load_model(outcome.model)
+    torch.testing.assert_close(dict(adapted.state_dict()), dict(merged.state_dict()))
+    weight = "model.language_model.h.0.attn.c_attn.weight"
+    assert not torch.equal(merged.state_dict()[weight], load_model(start).state_dict()[weight])
+    recipe = load_recipe("lora", [*more, "adapter.parts=[vision,language_model]"])
+    with pytest.raises(TrainingError, match="as GPT-2 does"):
+        train(recipe.model_copy(update={"data": load_recipe("lora", settings(tmp_path)).data}))

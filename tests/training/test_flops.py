@@ -28,6 +28,7 @@ QWEN: dict[str, Any] = {
     "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 300,
 }  # fmt: skip
 MIXTRAL = {**QWEN, "model_type": "mixtral", "num_local_experts": 4, "num_experts_per_tok": 2}
+GPT2 = {"model_type": "gpt2", "n_embd": 64, "n_layer": 2, "n_head": 4, "vocab_size": 200}
 BEATS = {
     "hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 64,
     "patch_embedding_size": 16, "conv_pos": 8, "conv_pos_groups": 4, "num_sound_classes": 7,
@@ -109,6 +110,7 @@ def counted(model: Any, batch: dict[str, Any]) -> tuple[float, float]:
         ("video_pretrain", ("train.vision=1e-4",), {}, ("video", "image")),
         ("video_finetune", (), {}, ("video",)),
         ("video_finetune", (), {"text_config": MIXTRAL}, ("video",)),
+        ("video_finetune", (), {"text_config": GPT2}, ("video",)),
         ("video_finetune", (), {"connector_config": {"connector_type": "mlp2x_gelu"}}, ("video",)),
         ("video_finetune", (), {"connector_config": {"connector_type": "stp_connector"}},
          ("image",)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from videollama2.training.errors import TrainingError
 from videollama2.training.parts import PREFIXES
@@ -30,7 +31,7 @@ def linear_layers(model: nn.Module, adapter: AdapterSection) -> list[str]:
     return [
         name
         for name, module in _modules(model)
-        if isinstance(module, nn.Linear)
+        if isinstance(module, (nn.Linear, Conv1D))
         and not type(module).__name__.endswith("Router")  # Phi-3.5-MoE's, which gives two things
         and any(
             name.startswith(prefix) and part in adapter.parts
@@ -46,7 +47,7 @@ def add_adapters(model: nn.Module, adapter: AdapterSection, *, empty: bool = Fal
     `empty`: without memory for them, on a model without memory for its own.
 
     Raises:
-        TrainingError: peft is not installed, or there is no such layer.
+        TrainingError: peft is not installed, there is no such layer, or there are two kinds.
     """
     check_installed()
     import peft
@@ -55,12 +56,19 @@ def add_adapters(model: nn.Module, adapter: AdapterSection, *, empty: bool = Fal
     layers = linear_layers(model, adapter)
     if not layers:
         raise TrainingError(f"{', '.join(adapter.parts)} has no linear layers for adapters")
+    transposed = {isinstance(model.get_submodule(name), Conv1D) for name in layers}
+    if len(transposed) > 1:  # an adapter's file has one word for all
+        raise TrainingError(
+            f"of {', '.join(adapter.parts)} some keep their matrices as (in, out), as GPT-2 does, "
+            "and some do not: leave one kind out of adapter.parts"
+        )
     config = peft_calls.LoraConfig(
         r=adapter.rank,
         lora_alpha=adapter.alpha,
         lora_dropout=adapter.dropout,
         bias="none",
         use_dora=adapter.kind == "dora",
+        fan_in_fan_out=transposed == {True},
         target_modules=layers,
     )
     peft_calls.inject_adapter_in_model(config, model, low_cpu_mem_usage=empty)

@@ -18,6 +18,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from videollama2.model.beats import WeightNormConv
 from videollama2.model.model import learned_positions
@@ -224,6 +225,8 @@ def _matrices(module: Any) -> Iterator[tuple[Tensor, int]]:
     """A module's own matrices and how many numbers each has, packed or not."""
     if isinstance(module, nn.Linear):
         yield module.weight, module.in_features * module.out_features
+    elif isinstance(module, Conv1D):  # a linear layer, by GPT-2's name for it
+        yield module.weight, module.weight.numel()
     elif isinstance(module, WeightNormConv):
         yield module.weight_v, module.weight_v.numel()
     elif _is_convolution(module):

@@ -99,8 +99,8 @@ def _text(name_or_path: str) -> str:
             raise TrainingError(f"{name_or_path}: {str(reason).lower()}") from error
     if name_or_path not in recipe_names():
         raise TrainingError(
-            f"no recipe is called {name_or_path!r}{_suggestion(name_or_path, recipe_names())}: "
-            f"there are {', '.join(recipe_names())}, or pass the path of a .yaml file"
+            f"no recipe is called {name_or_path!r}{_suggestion(name_or_path, recipe_names())} "
+            f"(there are {', '.join(recipe_names())}, or the path of a .yaml file)"
         )
     shipped = files("videollama2.training") / "recipes" / f"{name_or_path}.yaml"
     return shipped.read_text(encoding="utf-8")
