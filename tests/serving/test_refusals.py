@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import json
@@ -16,6 +17,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from videollama2.serving.completions import Completion
+from videollama2.serving.errors import ApiError
+from videollama2.serving.protocol import ChatCompletionRequest, parse
 from videollama2.serving.settings import MIB, MediaRules
 
 USER = [{"role": "user", "content": "?"}]
@@ -359,6 +363,28 @@ def test_a_deadline(serve: Any) -> None:
             break
         time.sleep(0.05)
     assert not server.service.worker.rows
+
+
+def test_a_slow_reader_has_no_more_time(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces that wait to be taken are no reason to go on past the deadline."""
+    server = shared(serve, "slow")
+    body = {"messages": USER, "max_tokens": 6}
+
+    async def take() -> list[Any]:
+        request = parse(ChatCompletionRequest, json.dumps(body).encode())
+        completion = Completion(server.service, request, "id", "")
+        await completion.begin()
+        pieces = completion.pieces()
+        taken = [await anext(pieces)]
+        while server.service.worker.rows:  # the rest waits to be taken then
+            await asyncio.sleep(0.01)
+        now = asyncio.get_running_loop().time
+        monkeypatch.setattr(Completion, "deadline", property(lambda _: now() - 1))
+        return [*taken, *[piece async for piece in pieces]]
+
+    with pytest.raises(ApiError) as caught:
+        asyncio.run(take())
+    assert caught.value.code == "deadline_exceeded"
 
 
 def test_a_late_stream_says_so(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -157,6 +157,8 @@ class Completion:
         """
         left = self._request.n
         while left:
+            if asyncio.get_running_loop().time() > self.deadline:
+                raise self.too_late()  # also where the next piece is there: its reader is slow
             async with self._in_time():
                 event = await self._next()
             if isinstance(event, Wrote):
