@@ -69,7 +69,7 @@ $(VLLM_STAMP): pyproject.toml constraints-vllm.txt
 venv-vllm: $(VLLM_STAMP)  ## make the environment of vLLM for the CPU, in .venv-vllm
 
 test-vllm: $(VLLM_STAMP)  ## our checkpoints in vLLM, in its own environment
-	$(VLLM_VENV)/bin/python -m pytest tests/engines --timeout 600
+	OMP_NUM_THREADS=1 $(VLLM_VENV)/bin/python -m pytest tests/engines --timeout 900
 
 CHROMIUM ?= chromium
 

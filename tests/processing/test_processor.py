@@ -11,8 +11,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.io import wavfile
 
-from videollama2.media.errors import NoAudioStreamError, TruncatedMediaError
+from videollama2.media.errors import (
+    CorruptMediaError,
+    NoAudioStreamError,
+    TruncatedMediaError,
+)
 from videollama2.media.video import VideoClip
 from videollama2.model.tokens import num_audio_tokens, num_image_tokens, num_video_tokens
 from videollama2.processing.fbank import num_fbank_frames
@@ -264,6 +269,28 @@ def test_a_sound_longer_than_the_window_is_cut_and_said(processor: VideoLlama2Pr
     assert loaded.report.sound_s == 30.0
     assert loaded.report.notes == ("Only the first 30 s of 31.0 s of sound are heard.",)
     assert processor.counter.audio(2998) == 1496
+
+
+@pytest.mark.parametrize("mode", ["native", "released"])
+@pytest.mark.parametrize("level", [np.nan, np.inf, -1e30])
+def test_samples_that_are_no_sound_are_refused(
+    make_processor: Make, tmp_path: Path, mode: str, level: float
+) -> None:
+    """In vLLM's cache of keys and values they would spoil later answers."""
+    processor = make_processor(media_mode=mode)
+    samples = np.zeros(16_000, dtype=np.float32)
+    samples[5_000] = level
+    with pytest.raises(CorruptMediaError, match="no numbers"):
+        processor.load_media(AudioInput(samples))
+    file = tmp_path / "wrong.wav"
+    wavfile.write(file, 16_000, samples)
+    if mode == "released":
+        with pytest.raises(CorruptMediaError, match=r"wrong\.wav"):
+            processor.load_media(AudioInput(file))
+    else:  # taken to 16 bits, as the released code's ffmpeg does
+        loaded = processor.load_media(AudioInput(file))
+        assert loaded.features is not None
+        assert loaded.features.isfinite().all()
 
 
 def test_reading_is_deterministic(processor: VideoLlama2Processor, clip: Path) -> None:

@@ -212,5 +212,6 @@ def _vllm_service(
         dtype=None if dtype is None else dtype.value,
         max_num_seqs=settings.max_rows,
         tensor_parallel=tensor_parallel,
+        shared_caches=not settings.cache_per_key,
     )
     return Service(lambda: OnlineEngine(model, chosen), settings, VllmWorker)

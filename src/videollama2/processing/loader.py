@@ -36,6 +36,9 @@ from .sound import (
     released_soundtrack_window,
 )
 
+# Full scale is 1. What is not finite would stay in a cache of keys and values, beside others' own.
+LOUDEST = 2.0**20
+
 MediaMode = Literal["native", "released"]
 Frames = list[np.ndarray[Any, np.dtype[np.uint8]]]
 BROKEN = (TruncatedMediaError, CorruptMediaError)
@@ -90,7 +93,7 @@ class MediaLoader:
         if self.has_audio and sound is not None:
             features, heard, sound_notes = self._listen(sound)
         elif self.has_audio and self.mode == "released":
-            features = self._features(np.zeros(WINDOW_SAMPLES, dtype=np.float32))
+            features = self._features(clip.name, np.zeros(WINDOW_SAMPLES, dtype=np.float32))
             sound_notes = ["It has no soundtrack: silence is heard."]
         report = MediaReport(
             clip.name,
@@ -200,13 +203,14 @@ class MediaLoader:
             if self.mode == "native":
                 return None, 0.0, [f"{none}."]
             silence = np.zeros(WINDOW_SAMPLES, dtype=np.float32)
-            return self._features(silence), 0.0, [f"{none}: silence is heard."]
+            return self._features(name, silence), 0.0, [f"{none}: silence is heard."]
         return self._listen(sound)
 
     def _listen(self, sound: Sound) -> tuple[torch.Tensor, float, list[str]]:
         if self.mode == "released":
             heard = _seconds_covered(len(sound.waveform))
-            return self._features(released_soundtrack_window(sound.waveform)), heard, [*sound.notes]
+            window = released_soundtrack_window(sound.waveform)
+            return self._features(sound.name, window), heard, [*sound.notes]
         features, heard, notes = self._native(sound)
         return features, heard, [*sound.notes, *notes]
 
@@ -281,7 +285,7 @@ class MediaLoader:
         duration = len(samples) / rate
         heard, more = self._heard(duration, WINDOW_S)
         notes += more
-        features = self._features(released_file_window(samples, rate))
+        features = self._features(name, released_file_window(samples, rate))
         return LoadedMedia(
             "audio", None, features, MediaReport(name, "audio", duration, 0, heard, tuple(notes))
         )
@@ -290,14 +294,18 @@ class MediaLoader:
         seconds = len(sound.waveform) / SAMPLING_RATE + sound.left_s
         heard, notes = self._heard(seconds, self.max_audio_s)
         window = native_window(sound.waveform, self.max_audio_s, self.patch)
-        return self._features(window), heard, notes
+        return self._features(sound.name, window), heard, notes
 
     def _heard(self, duration: float, longest: float) -> tuple[float, list[str]]:
         if duration <= longest:
             return duration, []
         return longest, [f"Only the first {longest:g} s of {duration:.1f} s of sound are heard."]
 
-    def _features(self, window: Waveform | Precise) -> torch.Tensor:
+    def _features(self, name: str, window: Waveform | Precise) -> torch.Tensor:
+        if not (np.abs(window) <= LOUDEST).all():
+            raise CorruptMediaError(
+                name, "its sound holds samples that are no numbers, or far beyond full scale"
+            )
         return fbank(_tensor(window).to(self.device), self.num_mel_bins)
 
 

@@ -13,8 +13,8 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
-from videollama2.engines.vllm.offline import VllmPrompt
 from videollama2.engines.vllm.online import OnlineEngine
+from videollama2.engines.vllm.prompt import VllmPrompt
 from videollama2.generation.settings import SamplingSettings
 from videollama2.generation.text import TextStream
 from videollama2.media_cache import MediaCache
@@ -120,15 +120,20 @@ class VllmWorker(threading.Thread):
             self._on_loaded(self._engine)
             while not self._stopped.is_set():
                 await asyncio.sleep(_LOOK_S)
-                for task, job in list(self._running.items()):
-                    if job.cancelled and task.cancel():
-                        self._metrics.cancelled.inc(job.choices)
+                self._engine.check()
+                self._drop_cancelled()
         finally:
             self._loop = None
             for task in self._running:
                 task.cancel()
             await asyncio.gather(*self._running, return_exceptions=True)
             self._engine.close()
+
+    def _drop_cancelled(self) -> None:
+        for task, job in list(self._running.items()):
+            # Once: a second time would come in between while vLLM ends the request.
+            if job.cancelled and not task.cancelling() and task.cancel():
+                self._metrics.cancelled.inc(job.choices)
 
     async def _warm_up(self) -> None:
         """Answer once, so that what cannot work at all is known before anybody asks."""
@@ -149,8 +154,9 @@ class VllmWorker(threading.Thread):
             reports = tuple(medium.loaded.report for medium in job.media)
             job.emit(Started(len(prompt), 0, reports))
             settings = replace(job.settings, max_new_tokens=most)
-            choices = (self._write(job, number, prompt, settings) for number in range(job.choices))
-            await asyncio.gather(*choices)
+            async with asyncio.TaskGroup() as choices:  # where one fails, the others end
+                for number in range(job.choices):
+                    choices.create_task(self._write(job, number, prompt, settings))
         except ApiError as error:
             job.emit(Failed(error))
         except asyncio.CancelledError:

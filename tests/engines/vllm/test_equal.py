@@ -6,14 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import clips as made
 import pytest
-from vllm_engines import ours
+from vllm_engines import GREEDY, HEARS, answers, ours, questions
 
 from videollama2.engine import user_message
-from videollama2.generation.settings import SamplingSettings
-from videollama2.processing.parts import AudioInput, ImageInput, Part, VideoInput
+from videollama2.processing.fbank import num_fbank_frames
+from videollama2.processing.parts import AudioInput, Part, VideoInput
 
-GREEDY = SamplingSettings(12)
 SILENT = [
     "mistral-clip-linear",
     "mistral-clip-mlp2x_gelu",
@@ -24,26 +24,6 @@ SILENT = [
     "mixtral-clip-stc",
     "qwen2-siglip-stc_v35",
 ]
-HEARS = "qwen2-siglip-stc_v35-beats"
-
-
-def questions(media: Path, *, hears: bool) -> list[list[Part]]:
-    """Media of one question each: none, one, several, sound alone and with pictures."""
-    clip, image = VideoInput(media / "clip.mp4", sound=False), ImageInput(media / "picture.png")
-    asked: list[list[Part]] = [[], [clip], [image], [clip, image, clip]]
-    if hears:
-        seen = VideoInput(media / "clip.mp4", sound=True)
-        sound = AudioInput(media / "tone.wav")
-        asked += [[sound], [seen], [seen, seen], [seen, sound, image, clip]]
-    return asked
-
-
-def answers(engine: Any, asked: list[list[Part]]) -> list[tuple[int, ...]]:
-    prompts = []
-    for parts in asked:
-        media = engine.take_in(parts)
-        prompts.append(engine.prompt([user_message("What is this?", media)], media))
-    return [one.token_ids for one in engine.write(prompts, [GREEDY] * len(prompts))]
 
 
 @pytest.mark.parametrize("name", [*SILENT, HEARS])
@@ -71,6 +51,18 @@ def test_the_starter(starter: str, engine: Callable[..., Any], media_folder: Pat
     cached = vllm.write([_prompt(vllm, asked[0])], [GREEDY])[0]
     assert cached.reused_tokens > 0
     assert cached.token_ids == expected[0]
+
+
+def test_media_split_over_several_steps(
+    starter: str, engine: Callable[..., Any], media_folder: Path
+) -> None:
+    """Where a step takes fewer tokens than a medium has, next to others that are in mid-answer."""
+    asked = [*questions(media_folder, hears=True), [AudioInput(made.tone(20.0))]]
+    own, vllm = ours(starter), engine(starter, max_num_batched_tokens=32)
+    assert own.processor.counter.audio(num_fbank_frames(20 * 16_000)) > 7 * 32
+    expected = answers(own, asked)
+    assert answers(vllm, asked) == expected
+    assert answers(vllm, asked[::-1]) == expected[::-1]
 
 
 def _prompt(engine: Any, parts: list[Part]) -> Any:

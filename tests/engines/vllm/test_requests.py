@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import clips as made
 import numpy as np
@@ -14,7 +16,7 @@ from vllm_engines import ours, start, stop
 
 from videollama2.engine import Engine, user_message
 from videollama2.generation.settings import SamplingSettings
-from videollama2.media.errors import MediaError
+from videollama2.media.errors import MediaError, TruncatedMediaError
 from videollama2.media.video import read_video
 from videollama2.processing.parts import AudioInput, ImageInput, Part, VideoInput
 
@@ -94,6 +96,15 @@ def test_chat_reads_media_as_our_processor_does(
         assert answered(output) == prompt_ids(own, parts)
 
 
+def test_chat_has_sounds_read_by_our_reader(vllm: Any, media_folder: Path, tmp_path: Path) -> None:
+    """Which does not take half a file for the whole, as vLLM's readers do."""
+    whole, cut = media_folder / "tone.wav", tmp_path / "cut.wav"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    sound = {"type": "audio_url", "audio_url": {"url": uri(cut, "audio/wav")}}
+    with pytest.raises(TruncatedMediaError):
+        vllm.llm.chat([{"role": "user", "content": [sound]}], params(), use_tqdm=False)
+
+
 def test_generate_takes_what_our_processor_takes(
     vllm: Any, own: Engine, clip: Path, media_folder: Path
 ) -> None:
@@ -129,6 +140,7 @@ def test_generate_takes_what_our_processor_takes(
         ("<video><video>?", {"video": 1}, {}, "video: 1 given, but the prompt holds 2"),
         ("<video>?", {"video": 1}, {"frames": 4}, "mm_processor_kwargs has frames"),
         ("<video>?", {"video": 1}, {"num_frames": 0}, "num_frames is 0"),
+        ("<video>?", {"video": 1}, {"num_frames": True}, "num_frames is True"),
     ],
 )
 def test_wrong_requests_are_refused(
@@ -148,6 +160,59 @@ def test_unreadable_media_are_refused(vllm: Any, media_folder: Path) -> None:
     silent = {"prompt": "<video>?", "multi_modal_data": {"video": [media_folder / "silent.mp4"]}}
     with pytest.raises(MediaError, match="no audio stream"):
         vllm.llm.generate({**silent, "mm_processor_kwargs": HEARD}, params(), use_tqdm=False)
+
+
+def test_one_wrong_request_spoils_no_other(vllm: Any, own: Engine, clip: Path) -> None:
+    """Neither those asked with it, nor those asked after it, nor the engine."""
+    good = {"prompt": f"<|user|><video>\n{QUESTION}<|assistant|>"}
+    good["multi_modal_data"] = {"video": [clip]}
+    expected = prompt_ids(own, [VideoInput(clip, sound=False)])
+    loaded = own.processor.load_media(VideoInput(clip, sound=True))
+    small = replace(loaded, pixels=loaded.pixels[..., :30, :30])
+    narrow = replace(loaded, features=loaded.features[:, :30])
+    dark = replace(loaded, pixels=loaded.pixels * np.nan)
+    wrong = [(("video", one), "not prepared for this model") for one in (small, narrow, dark)]
+    wrong += [(("video", Path(__file__)), "not a media file")]
+    wrong += [(("audio", np.full(16_000, np.nan, np.float32)), "no numbers")]
+    for (kind, medium), why in wrong:
+        bad = {"prompt": f"<{kind}>?", "multi_modal_data": {kind: [medium]}}
+        with pytest.raises(ValueError, match=why):
+            vllm.llm.generate([good, bad, good], params(), use_tqdm=False)
+        outputs = vllm.llm.generate([good], params(), use_tqdm=False)
+        assert [answered(output) for output in outputs] == [expected]
+
+
+def test_what_there_is_no_room_for_is_refused_before(vllm: Any, clip: Path) -> None:
+    longest, (medium,) = vllm.room.longest, vllm.take_in([VideoInput(clip, num_frames=200)])
+    with pytest.raises(ValueError, match=r"900 tokens long and this engine takes \d+ at a time"):
+        vllm.prompt([user_message(QUESTION, [medium])], [medium])
+    tokens = [len(vllm.prompt([user_message("a " * n, [])], [])) for n in (1, 2)]
+    words = (longest - tokens[0]) // (tokens[1] - tokens[0])
+    last = vllm.prompt([user_message("a " * words, [])], [])
+    assert len(last) == longest - 1
+    assert len(vllm.write([last], [SamplingSettings(8)])[0].token_ids) <= 1
+    with pytest.raises(ValueError, match="the answer among them"):
+        vllm.prompt([user_message("a " * (words + 1), [])], [])
+
+
+def test_a_medium_is_encoded_once(vllm: Any, clip: Path) -> None:
+    """Whatever stands before it, so that no prefix is shared."""
+    from videollama2.engines.vllm.model import VideoLlama2ForVllm
+
+    encoded: list[int] = []
+    real = VideoLlama2ForVllm.embed_multimodal
+
+    def counted(self: Any, **fields: Any) -> list[Any]:
+        found = real(self, **fields)
+        encoded.append(len(found))
+        return found
+
+    medium = {"video": [clip.with_name("scene-009.mp4")]}
+    with patch.object(VideoLlama2ForVllm, "embed_multimodal", counted):
+        for text in ("one <video>", "two <video>", "three <video> four"):
+            inputs = {"prompt": text, "multi_modal_data": medium}
+            vllm.llm.generate(inputs, params(), use_tqdm=False)
+    assert encoded == [1]
 
 
 def test_a_placeholder_in_a_message_is_refused(vllm: Any) -> None:

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 from vllm_engines import ours
+from vllm_servers import running
 
 from videollama2.engine import user_message
 from videollama2.generation.settings import SamplingSettings
@@ -24,37 +20,18 @@ from videollama2.processing.parts import VideoInput
 
 CLIPS = Path(__file__).parents[2] / "starter" / "clips"
 QUESTION = "What is heard?"
-PATIENCE_S = 560
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server of the starter."""
     said = tmp_path_factory.mktemp("server") / "said.txt"
-    words = ["serve", "--engine", "vllm", "--port", "0", "--dtype", "float32", "--max-rows", "8"]
-    # Without processes of the workers' own, and without a C++ compiler: both take long to start.
-    environment = {
-        **os.environ,
-        "VLLM_CPU_KVCACHE_SPACE": "1",
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-        "TORCH_COMPILE_DISABLE": "1",
-    }
-    with said.open("w") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "videollama2", *words], stderr=file, env=environment
-        )
-    try:
-        deadline = time.monotonic() + PATIENCE_S
-        while " at http" not in said.read_text():
-            assert process.poll() is None, said.read_text()[-3000:]
-            assert time.monotonic() < deadline, said.read_text()[-3000:]
-            time.sleep(0.2)
-        yield next(
-            line.split(" at ")[1] for line in said.read_text().splitlines() if " at http" in line
-        )
-    finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0, said.read_text()[-3000:]
+    words = ["-m", "videollama2", "serve", "--engine", "vllm", "--port", "0"]
+    words += ["--dtype", "float32", "--max-rows", "8"]
+    with running(words, said, lambda: " at http" in said.read_text()) as process:
+        lines = said.read_text().splitlines()
+        yield next(line.split(" at ")[1] for line in lines if " at http" in line)
+    assert process.returncode == 0, said.read_text()[-3000:]
 
 
 def ask(server: str, clip: Path, **fields: Any) -> httpx2.Response:

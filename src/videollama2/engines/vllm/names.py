@@ -1,7 +1,7 @@
 """Names under which vLLM knows us."""
 
 MODE = "videollama2"
-"""Of the tokenizer and renderer, of the video loader and of the weights' load format."""
+"""Of the tokenizer and renderer, of what loads videos, sounds and weights."""
 
 VIDEO_PROCESSOR = "VideoLlama2VideoProcessor"
 

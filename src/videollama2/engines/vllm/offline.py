@@ -9,10 +9,11 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from videollama2.engines.vllm.missing import need_vllm
+from videollama2.engines.vllm.prompt import Room, VllmPrompt, prompt_of
 from videollama2.engines.vllm.settings import EngineOptions, sampling_params, stop_ids
 from videollama2.generation.settings import SamplingSettings
 from videollama2.generation.text import TextStream
@@ -22,17 +23,6 @@ from videollama2.media_cache import Key, Medium, key_of
 from videollama2.processing.parts import LoadedMedia, Part
 
 _KEPT = 8  # several questions about a clip follow each other
-
-
-@dataclass(frozen=True, eq=False)
-class VllmPrompt:
-    """A prompt as vLLM takes it, and how many tokens it is with its media."""
-
-    inputs: dict[str, Any]
-    tokens: int
-
-    def __len__(self) -> int:
-        return self.tokens
 
 
 class OfflineEngine:
@@ -58,7 +48,7 @@ class OfflineEngine:
         self._kept: OrderedDict[Key, LoadedMedia] = OrderedDict()
         self.llm: Any = LLM(model, **(options or EngineOptions()).arguments())
         self.config: Any = self.llm.model_config.hf_config
-        self._longest = int(self.llm.model_config.max_model_len)
+        self.room = Room.of(self.llm.llm_engine)
         self._stop_ids = stop_ids(model, self.config, self.processor.tokenizer)
 
     def take_in(self, parts: Sequence[Part]) -> list[Medium]:
@@ -93,9 +83,9 @@ class OfflineEngine:
         """A conversation as vLLM's input; its media stand in the messages.
 
         Raises:
-            ValueError: it is longer than vLLM's longest prompt.
+            ValueError: a medium is too large, or there is no room for an answer.
         """
-        return prompt_of(self.processor, messages, self._longest)
+        return prompt_of(self.processor, messages, self.room)
 
     def write(
         self, prompts: Sequence[VllmPrompt], settings: Sequence[SamplingSettings]
@@ -133,29 +123,3 @@ class OfflineEngine:
             0.0,
             total_ms,
         )
-
-
-def prompt_of(
-    processor: Any, messages: Sequence[Mapping[str, Any]], longest: int | None = None
-) -> VllmPrompt:
-    """A conversation whose media are loaded -> token ids with one placeholder a medium, and media.
-
-    Raises:
-        ValueError: it is longer than `longest` tokens, media counted.
-    """
-    from videollama2.engines.vllm.renderer import token_ids
-
-    text, parts = processor.render(list(messages))
-    ids = token_ids(processor, text)
-    media: dict[str, list[Any]] = {kind: found for kind, found in parts.items() if found}
-    runs = [processor.counter.runs(one) for found in media.values() for one in found]
-    tokens = len(ids) - len(runs) + sum(count for run in runs for _, count in run)
-    if longest is not None and tokens > longest:
-        raise ValueError(
-            f"the conversation is {tokens} tokens long and this engine reads {longest}: ask about "
-            "fewer media, or take fewer frames (num_frames)"
-        )
-    inputs: dict[str, Any] = {"prompt_token_ids": ids}
-    if media:
-        inputs["multi_modal_data"] = media
-    return VllmPrompt(inputs, tokens)

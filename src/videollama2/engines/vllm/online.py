@@ -12,10 +12,17 @@ from types import SimpleNamespace
 from typing import Any
 
 from videollama2.engines.vllm.missing import need_vllm
-from videollama2.engines.vllm.offline import VllmPrompt, prompt_of
+from videollama2.engines.vllm.prompt import Room, VllmPrompt, prompt_of
 from videollama2.engines.vllm.settings import EngineOptions, sampling_params, stop_ids
 from videollama2.generation.logprobs import TokenLogprobs
 from videollama2.generation.settings import SamplingSettings
+
+
+class EngineDiedError(RuntimeError):
+    """vLLM's engine has ended; there will be no more answers."""
+
+    def __init__(self) -> None:
+        super().__init__("vLLM's engine has died, what it said stands above: start again")
 
 
 @dataclass(frozen=True)
@@ -61,16 +68,18 @@ class OnlineEngine:
         self._llm: Any = AsyncLLM.from_engine_args(arguments)
         config = self._llm.model_config.hf_config
         self.model: Any = SimpleNamespace(config=config)
-        self.longest = int(self._llm.model_config.max_model_len)
+        self._room = Room.of(self._llm)
+        self.longest = self._room.longest
         self.stop_ids = stop_ids(model, config, self.tokenizer)
 
     def prompt(self, messages: Sequence[Mapping[str, Any]]) -> VllmPrompt:
         """A conversation, its media loaded, as vLLM's input.
 
         Raises:
-            ValueError: it is longer than the model reads, or holds a placeholder written out.
+            ValueError: a medium is too large, there is no room for an answer, or a placeholder is
+                written out.
         """
-        return prompt_of(self.processor, messages, self.longest)
+        return prompt_of(self.processor, messages, self._room)
 
     async def write(
         self,
@@ -95,6 +104,15 @@ class OnlineEngine:
         wanted = sampling_params(settings, self.stop_ids, stream=True, **more)
         async for output in self._llm.generate(prompt.inputs, wanted, name):
             yield self._piece(output.outputs[0], top_logprobs)
+
+    def check(self) -> None:
+        """See that it still lives.
+
+        Raises:
+            EngineDiedError: it does not.
+        """
+        if self._llm.errored:
+            raise EngineDiedError
 
     def close(self) -> None:
         """End vLLM's processes."""

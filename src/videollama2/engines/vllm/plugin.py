@@ -25,11 +25,13 @@ def register() -> None:
         return
     from videollama2.engines.vllm.adapters import mend_cpu_lora
     from videollama2.engines.vllm.loading import CheckpointLoader, Defaults
+    from videollama2.engines.vllm.sound import register_sounds
     from videollama2.engines.vllm.video import UndecodedVideo
 
     TokenizerRegistry.register(MODE, f"{_HERE}.tokenizer", "VideoLlama2Tokenizer")
     RENDERER_REGISTRY.register(MODE, f"{_HERE}.renderer", "VideoLlama2Renderer")
     VIDEO_LOADER_REGISTRY.register(MODE, video_processor=VIDEO_PROCESSOR)(UndecodedVideo)
+    register_sounds()
     mend_cpu_lora()
     register_model_loader(MODE)(CheckpointLoader)
     for architecture in ARCHITECTURES:

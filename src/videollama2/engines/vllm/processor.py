@@ -60,7 +60,7 @@ class MediaOptions:
         frames: Any = values.get("num_frames")
         if not isinstance(values.get("use_audio_in_video", False), bool):
             raise ValueError("use_audio_in_video is true or false")
-        if frames is not None and (not isinstance(frames, int) or frames < 1):
+        if frames is not None and (type(frames) is not int or frames < 1):
             raise ValueError(f"num_frames is {frames!r}; it is a number from 1 on")
         return cls(**values)
 
@@ -203,21 +203,37 @@ def tensors_of(
 ) -> dict[str, torch.Tensor]:
     """The fields of an item: pixels (T, 3, H, W) or (3, H, W), log mel energies (frames, bins).
 
+    What would fail within the engine, or stay in its caches as NaN, is refused before.
+
     Raises:
-        ValueError: it is encoded already.
+        ValueError: it is encoded already, or was not prepared for this model.
     """
-    tensors: dict[str, torch.Tensor] = {}
+    loader, tensors = processor.loader, dict[str, torch.Tensor]()
     if kind in PIXELS:
         if loaded.pixels is None:
             raise ValueError(f"this {kind} has no pixels: vLLM runs the encoders itself")
+        settings = loader.video_settings if kind == "video" else loader.image_settings
+        items = loaded.pixels if kind == "video" else loaded.pixels[None]
+        _check_fits(kind, items, (3, *settings.size), loader.min_frames if kind == "video" else 1)
         tensors[PIXELS[kind]] = loaded.pixels
     if kind in FEATURES:
         features = loaded.features
         if features is None and kind == "audio":
             raise ValueError("this sound has no filter bank: vLLM runs the encoders itself")
-        none = torch.zeros(0, processor.feature_extractor.feature_size)
-        tensors[FEATURES[kind]] = none if features is None else features
+        if features is None:
+            features = torch.zeros(0, loader.num_mel_bins)
+        else:
+            _check_fits("filter bank", features, (loader.num_mel_bins,), loader.patch)
+        tensors[FEATURES[kind]] = features
     return tensors
+
+
+def _check_fits(what: str, items: torch.Tensor, shape: tuple[int, ...], least: int) -> None:
+    if tuple(items.shape[1:]) != shape or len(items) < least or not items.isfinite().all():
+        raise ValueError(
+            f"this {what} of shape {tuple(items.shape)} was not prepared for this model, which "
+            f"takes {least} or more finite {shape}: load it with the model's own processor"
+        )
 
 
 def run_lengths(

@@ -87,13 +87,14 @@ def token_ids(processor: VideoLlama2Processor, text: str) -> list[int]:
 
 
 def _parsing(params: Any) -> dict[str, Any]:
-    """Media as vLLM fetches them, videos undecoded.
+    """Media as vLLM fetches them, videos and sounds undecoded.
 
     `use_audio_in_video` is not passed on: vLLM would decode the sound a second time, as an item of
     its own.
     """
     media_io = dict(params.media_io_kwargs or {})
     media_io["video"] = {**media_io.get("video", {}), "video_backend": MODE}
+    media_io["audio"] = {**media_io.get("audio", {}), "audio_backend": MODE}
     return {"content_format": "openai", "media_io_kwargs": media_io, "mm_processor_kwargs": None}
 
 

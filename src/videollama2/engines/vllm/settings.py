@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from transformers import GenerationConfig
 
+from videollama2.checkpoints.locate import HubOptions, find_folder
 from videollama2.generation.settings import SamplingSettings
 from videollama2.generation.stops import stop_token_ids
 
@@ -22,8 +22,8 @@ class EngineOptions:
     """How vLLM's engine is built; what is None is left to vLLM.
 
     `eager` compiles and captures nothing; None is eager on a CPU. `adapters` lets answers be asked
-    of LoRA adapters, of ranks up to `highest_rank`. `more` are vLLM's own engine arguments, by its
-    names.
+    of LoRA adapters, of ranks up to `highest_rank`. Without `shared_caches` no request is answered
+    sooner because another held the same. `more` are vLLM's own engine arguments, by its names.
     """
 
     dtype: str | None = None
@@ -34,6 +34,7 @@ class EngineOptions:
     eager: bool | None = None
     adapters: bool = False
     highest_rank: int = 16
+    shared_caches: bool = True
     more: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def arguments(self) -> dict[str, Any]:
@@ -48,6 +49,8 @@ class EngineOptions:
         arguments = {name: value for name, value in given.items() if value is not None}
         if self.adapters:
             arguments |= {"enable_lora": True, "max_lora_rank": self.highest_rank}
+        if not self.shared_caches:  # encoded media, too, are then each request's own
+            arguments |= {"enable_prefix_caching": False, "mm_processor_cache_gb": 0}
         return {
             **arguments,
             "tensor_parallel_size": self.tensor_parallel,
@@ -89,7 +92,8 @@ def sampling_params(
 def stop_ids(model: str, config: Any, tokenizer: Any) -> frozenset[int]:
     """The tokens that end an answer of this checkpoint, as our own generation has them."""
     generation: Any = config
-    if (Path(model) / "generation_config.json").is_file():
+    folder = find_folder(model, HubOptions(weights=False))
+    if (folder / "generation_config.json").is_file():
         defaults: Any = GenerationConfig
-        generation = defaults.from_pretrained(model)
+        generation = defaults.from_pretrained(folder)
     return stop_token_ids(SimpleNamespace(generation_config=generation, config=config), tokenizer)
