@@ -37,6 +37,14 @@ def test_released_layouts(
     vllm = engine(folder)
     assert answers(vllm, asked) == expected
     assert answers(vllm, asked) == expected  # from the caches: prefixes, prepared and encoded media
+    if name != HEARS:
+        from vllm.exceptions import VLLMClientError
+
+        heard = {"mm_processor_kwargs": {"use_audio_in_video": True}}
+        for kind, file, more in (("audio", "tone.wav", {}), ("video", "clip.mp4", heard)):
+            wrong = {"prompt": f"<{kind}>?", "multi_modal_data": {kind: [media_folder / file]}}
+            with pytest.raises((ValueError, VLLMClientError), match="audio"):
+                vllm.llm.generate({**wrong, **more}, use_tqdm=False)
 
 
 def test_the_starter(starter: str, engine: Callable[..., Any], media_folder: Path) -> None:
@@ -63,6 +71,11 @@ def test_media_split_over_several_steps(
     expected = answers(own, asked)
     assert answers(vllm, asked) == expected
     assert answers(vllm, asked[::-1]) == expected[::-1]
+    medium = vllm.take_in([VideoInput(media_folder / "clip.mp4", num_frames=200, sound=False)])
+    tokens = vllm.processor.counter.runs(medium[0].loaded)[0][1]
+    assert vllm.room.largest < tokens < vllm.room.longest
+    with pytest.raises(ValueError, match=f"{tokens} tokens long and this engine takes"):
+        vllm.prompt([user_message("?", medium)], medium)
 
 
 def _prompt(engine: Any, parts: list[Part]) -> Any:

@@ -5,7 +5,7 @@
 # pyright: reportUntypedBaseClass=false
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from vllm.renderers.chat_utils import parse_chat_messages, parse_chat_messages_async
@@ -21,6 +21,7 @@ from videollama2.processing.parts import AudioInput, ImageInput, VideoInput
 from videollama2.processing.processor import VideoLlama2Processor
 
 _Renderer: Any = HfRenderer
+_GIVEN_APART = ("tokenize", "return_dict", "chat_template")
 _STAND_INS = {"video": VideoInput(None), "image": ImageInput(None), "audio": AudioInput(None)}
 
 
@@ -44,13 +45,15 @@ class VideoLlama2Renderer(_Renderer):
     def _prompt(self, parsed: tuple[Any, Any, Any], params: Any) -> tuple[Any, Any]:
         conversation, data, uuids = parsed
         processor = processor_of(self.model_config.model, self.model_config.revision)
-        options = dict(params.get_apply_chat_template_kwargs())
-        for name in ("tokenize", "return_dict"):
-            options.pop(name, None)
+        options = {
+            name: value
+            for name, value in params.get_apply_chat_template_kwargs().items()
+            if name not in _GIVEN_APART and value is not None
+        }
         messages = [
             {**message, "content": _content(message.get("content"))} for message in conversation
         ]
-        text, _ = processor.render(messages, params.chat_template, **_without_template(options))
+        text, _ = processor.render(messages, params.chat_template, **options)
         prompt: Any = parse_dec_only_prompt(token_ids(processor, text))
         if data is not None:
             prompt["multi_modal_data"] = data
@@ -109,10 +112,3 @@ def _block(block: Any) -> Any:
     if kind in _STAND_INS:
         return {"type": kind, kind: _STAND_INS[kind]}
     return block
-
-
-def _without_template(options: Mapping[str, Any]) -> dict[str, Any]:
-    known: Sequence[str] = ("chat_template",)
-    return {
-        name: value for name, value in options.items() if name not in known and value is not None
-    }
