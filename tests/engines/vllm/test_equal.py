@@ -71,7 +71,8 @@ def test_media_split_over_several_steps(
     expected = answers(own, asked)
     assert answers(vllm, asked) == expected
     assert answers(vllm, asked[::-1]) == expected[::-1]
-    medium = vllm.take_in([VideoInput(media_folder / "clip.mp4", num_frames=200, sound=False)])
+    clip = Path(__file__).parents[2] / "starter" / "clips" / "scene-003.mp4"
+    medium = vllm.take_in([VideoInput(clip, num_frames=200, sound=False)])
     tokens = vllm.processor.counter.runs(medium[0].loaded)[0][1]
     assert vllm.room.largest < tokens < vllm.room.longest
     with pytest.raises(ValueError, match=f"{tokens} tokens long and this engine takes"):
