@@ -5,6 +5,7 @@
 The held-out clips of tests/starter are decoded and encoded again, each way that VARIANTS names, and
 all closed questions in the usual wordings asked again. The change is paired, question by question;
 its interval is from drawing clips again, within each question type, each type counting the same.
+Resumable: what the result file holds already is not measured again.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -113,27 +113,36 @@ def values_of(samples: list[Sample]) -> list[float]:
     return [sample.marks.released.scores[METRIC] for sample in samples]
 
 
-def measure(
-    model: LocalModel, clips: int, variants: tuple[Variant, ...]
-) -> Iterator[dict[str, Any]]:
-    """First the clips as they are, then each variant's change."""
-    before = samples_of(model, CLIPS, clips)
-    units = [sample.question.unit for sample in before]
-    types = [sample.question.groups["type"] for sample in before]
-    first = mean_interval(values_of(before), units, types)
-    yield {"name": "as they are", **asdict(first)}
-    for variant in variants:
-        with tempfile.TemporaryDirectory() as folder:
-            for source in sorted(CLIPS.glob("*.mp4"))[:clips]:
-                store(source, Path(folder) / source.name, variant)
-            for source in sorted(CLIPS.glob("*.mp4"))[clips:]:  # listed, though not asked about
-                shutil.copy(source, folder)
-            shutil.copy(CLIPS / "questions.json", folder)
-            after = samples_of(model, Path(folder), clips)
-        changes = [b - a for a, b in zip(values_of(before), values_of(after), strict=True)]
-        change = mean_interval(changes, units, types)
-        heard = mean_interval(values_of(after), units, types)
-        yield {**asdict(variant), "accuracy": heard.value, "change": asdict(change)}
+@dataclass(frozen=True)
+class Baseline:
+    """The clips as they are: what each question scored, of which clip and type."""
+
+    values: list[float]
+    units: list[str]
+    types: list[str]
+
+    @classmethod
+    def of(cls, samples: list[Sample]) -> Baseline:
+        return cls(
+            values_of(samples),
+            [sample.question.unit for sample in samples],
+            [sample.question.groups["type"] for sample in samples],
+        )
+
+
+def measure(model: LocalModel, clips: int, variant: Variant, before: Baseline) -> dict[str, Any]:
+    """Accuracy of clips stored so, and its change."""
+    with tempfile.TemporaryDirectory() as folder:
+        for source in sorted(CLIPS.glob("*.mp4"))[:clips]:
+            store(source, Path(folder) / source.name, variant)
+        for source in sorted(CLIPS.glob("*.mp4"))[clips:]:  # listed, though not asked about
+            shutil.copy(source, folder)
+        shutil.copy(CLIPS / "questions.json", folder)
+        after = values_of(samples_of(model, Path(folder), clips))
+    changes = [b - a for a, b in zip(before.values, after, strict=True)]
+    change = mean_interval(changes, before.units, before.types)
+    accuracy = mean_interval(after, before.units, before.types)
+    return {**asdict(variant), "accuracy": accuracy.value, "change": asdict(change)}
 
 
 def as_text(rows: list[dict[str, Any]]) -> str:
@@ -161,27 +170,33 @@ def main() -> None:
     )
     made.add_argument("--model", default="starter")
     made.add_argument("--clips", type=int, default=60)
-    made.add_argument("--variants", type=int, default=len(VARIANTS), help="only the last so many")
+    made.add_argument("--first", type=int, default=0, help="number of the first variant")
+    made.add_argument("--last", type=int, help="number past the last one")
     made.add_argument("--out", type=Path, default=common.RESULTS)
     args = made.parse_args()
-    model = LocalModel.of(videollama2.VideoLlama2.from_pretrained(args.model, device="cpu"))
-    rows: list[dict[str, Any]] = []
-    for row in measure(model, args.clips, VARIANTS[-args.variants :]):
-        rows.append(row)
-        print(row["name"], row.get("accuracy", row.get("value")), flush=True)
-    print(as_text(rows))
     args.out.mkdir(parents=True, exist_ok=True)
-    values = {
-        "benchmark": "robustness",
-        "hardware": common.hardware("cpu"),
-        "commit": common.commit(),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": " ".join(["python", *sys.argv]),
-        "clips": args.clips,
-        "questions": rows[0]["count"],
-        "rows": rows,
-    }
-    (args.out / "robustness.json").write_text(json.dumps(values, indent=1) + "\n")
+    file = args.out / "robustness.json"
+    settings = {"model": args.model, "clips": args.clips}
+    values: dict[str, Any] = {"settings": settings, "rows": []}
+    if file.exists() and json.loads(file.read_text())["settings"] == settings:
+        values = json.loads(file.read_text())
+    rows: list[dict[str, Any]] = values["rows"]
+    model = LocalModel.of(videollama2.VideoLlama2.from_pretrained(args.model, device="cpu"))
+    before = Baseline.of(samples_of(model, CLIPS, args.clips))
+    if not rows:
+        first = mean_interval(before.values, before.units, before.types)
+        rows.append({"name": "as they are", **asdict(first)})
+    for variant in VARIANTS[args.first : args.last]:
+        if variant.name not in [row["name"] for row in rows]:
+            rows.append(measure(model, args.clips, variant, before))
+            values |= {
+                "hardware": common.hardware("cpu"),
+                "commit": common.commit(),
+                "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+                "command": " ".join(["python", *sys.argv]),
+            }
+            file.write_text(json.dumps(values, indent=1) + "\n")
+    print(as_text(rows))
     (args.out / "robustness.md").write_text(
         "# The starter's clips stored otherwise\n\n"
         f"`{values['command']}`, commit {values['commit']}, {values['date'][:10]}, "

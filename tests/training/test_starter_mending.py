@@ -45,7 +45,9 @@ from videollama2.training.starter.mend import (
 )
 from videollama2.training.starter.train import Run, Settings, Trainee, save_starter, train
 
-SHORT = MendSettings(batch_size=1, questions=3, steps=4, horizon=4, cooling_steps=2, warmup_steps=1)
+SHORT = MendSettings(
+    batch_size=1, questions=3, steps=2, settling_steps=2, horizon=3, cooling_steps=2, warmup_steps=1
+)
 
 
 @pytest.fixture(scope="module")
@@ -226,11 +228,13 @@ def test_the_rate_warms_up_holds_and_cools_down() -> None:
     settings = MendSettings(
         steps=90, horizon=100, cooling_steps=40, warmup_steps=10, learning_rate=1.0
     )
-    rates = [mend_rate(settings, step) for step in range(100)]
+    rates = [mend_rate(settings, step) for step in range(90)]
     assert rates[:10] == pytest.approx([0.1 * step for step in range(1, 11)])
     assert set(rates[10:61]) == {1.0}
     assert rates[80] == pytest.approx(0.01 + 0.99 / 2)
-    assert mend_rate(settings, 100) == pytest.approx(0.01)
+    settling = replace(settings, settling_steps=20, settling_learning_rate=0.5)
+    assert mend_rate(settling, 90) == pytest.approx(0.5)
+    assert mend_rate(settling, 110) == pytest.approx(0.005)
 
 
 # --- a run ---
@@ -247,7 +251,7 @@ def test_a_broken_run_ends_where_an_unbroken_one_does(
     whole = run_mend(world, taught, tmp_path / "whole")
     broken = tmp_path / "broken"
     resumed = None
-    for _ in range(SHORT.steps):
+    for _ in range(SHORT.all_steps):
         assert resumed is None
         resumed = run_mend(world, taught, broken, minutes=0)
     assert whole is not None
@@ -265,14 +269,19 @@ def test_the_command_writes_a_folder_that_tells_all_phases(
     monkeypatch.setattr(mending, "load_world", lambda path: world)
     options = {name.replace("_", "-"): value for name, value in asdict(SHORT).items()}
     options |= {"world": "-", "begin": taught, "run": tmp_path / "run", "out": tmp_path / "out"}
-    options |= {"device": "cpu", "workers": 0, "steps": 1}
+    options |= {"device": "cpu", "workers": 0, "steps": 1, "settling-steps": 0}
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     monkeypatch.setattr("sys.argv", ["mend", *words])
     mending.main()
     said = json.loads((tmp_path / "out" / "training.json").read_text())
-    assert said["mending"] == {**asdict(SHORT), "steps": 1}
+    assert said["mending"] == {**asdict(SHORT), "steps": 1, "settling_steps": 0}
     assert said["joint_steps"] == Settings().joint_steps
-    assert (tmp_path / "out" / "model.safetensors").stat().st_size > 1_000_000
+    names = {path.name for path in taught.iterdir()}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names
+    changed = ("model.safetensors", "training.json")
+    for name in names:
+        same = (taught / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
+        assert same == (name not in changed), name
 
 
 # --- the larger world ---
@@ -302,5 +311,5 @@ def test_all_phases_run_on_the_larger_world_at_the_larger_size(tmp_path: Path) -
     taught = tmp_path / "taught"
     save_starter(trainee.model, trainee.tokenizer, taught, asdict(settings))
     assert (taught / "model.safetensors").stat().st_size < 24e6
-    short = replace(SHORT, steps=1)
+    short = replace(SHORT, steps=1, settling_steps=1)
     assert mend(larger, str(taught), short, Run(tmp_path / "mending"), **options) is not None

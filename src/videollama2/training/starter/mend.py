@@ -12,8 +12,10 @@ import argparse
 import json
 import logging
 import math
+import shutil
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -43,6 +45,7 @@ from videollama2.training.starter.train import (
 )
 
 log = logging.getLogger("videollama2.starter")
+AS_BEFORE = ("config.json", "tokenizer_config.json")
 SCENE_SEED = 5  # 1 to 4 are taken: training, its scores, the clips that ship, the report
 # More scenes that need both streams or an order, more questions of what was learned worst.
 HARDENING = Hardening(
@@ -59,6 +62,17 @@ HARDENING = Hardening(
     sound=0.4,
     words=0.4,
 )
+# At last the long answers, which weighed little till then: lists and descriptions.
+SETTLING = replace(
+    HARDENING,
+    kinds=(0.48, 0.32, 0.20),
+    eagerness={
+        **dict.fromkeys(("list_things", "describe"), 6.0),
+        **dict.fromkeys(("next_thing", "before_after", "thing_on_plate", "count_things"), 1.5),
+    },
+    pictures=0.2,
+    sound=0.2,
+)
 
 
 @dataclass(frozen=True)
@@ -72,10 +86,17 @@ class MendSettings:
     horizon: int = 540  # the step at which it would have cooled down
     cooling_steps: int = 220  # up to there, along a cosine; before it the rate is constant
     learning_rate: float = 6e-4
+    settling_steps: int = 45  # after `steps`, every token of an answer weighing the same
+    settling_learning_rate: float = 2.5e-4
     warmup_steps: int = 40
     weight_decay: float = 0.05
     word_space_weight: float = 0.3
     facts_weight: float = 0.2
+
+    @property
+    def all_steps(self) -> int:
+        """Steps of both parts."""
+        return self.steps + self.settling_steps
 
 
 class Patient(nn.Module):
@@ -92,14 +113,17 @@ class Patient(nn.Module):
         width = self.model.config.text_config.hidden_size
         self.facts = Facts(width, len(world.names), SLOTS)
 
-    def loss(self, batch: Batch, settings: MendSettings) -> Tensor:
-        """Answers, each question weighing by the root of its answer's length, words, and facts."""
+    def loss(self, batch: Batch, settings: MendSettings, settling: bool = False) -> Tensor:
+        """Answers, words, and facts.
+
+        Each question weighs by the root of its answer's length; while settling, by its length.
+        """
         streams = encode(self.model, batch)
         embeddings = cast("nn.Embedding", self.model.get_input_embeddings()).weight
         words = self.word_space.loss(streams, embeddings, batch)
         read = read_rows(self.model, streams, batch, self.tokenizer)
         each = nn.functional.cross_entropy(read.logits, read.targets, reduction="none")
-        weights = answer_weights(batch)
+        weights = torch.ones_like(each) if settling else answer_weights(batch)
         answers = (each * weights).sum() / weights.sum()
         if batch.facts is None:
             raise ValueError("the batch was drawn without facts: give its maker a Hardening")
@@ -122,9 +146,15 @@ def answer_weights(batch: Batch) -> Tensor:
 
 
 def mend_rate(settings: MendSettings, step: int) -> float:
-    """Warm up, hold, then a cosine that would be down to a hundredth at the horizon."""
+    """Warm up, hold, then a cosine that would be down to a hundredth at the horizon.
+
+    Settling has a cosine of its own.
+    """
     if step < settings.warmup_steps:
         return settings.learning_rate * (step + 1) / settings.warmup_steps
+    if step >= settings.steps:
+        done = (step - settings.steps) / max(settings.settling_steps, 1)
+        return cosine(settings.settling_learning_rate, done)
     cooled = step - (settings.horizon - settings.cooling_steps)
     return cosine(settings.learning_rate, max(0.0, cooled / max(settings.cooling_steps, 1)))
 
@@ -147,21 +177,29 @@ def mend(
     optimizer = build_optimizer(patient, settings.weight_decay)
     step = run.resume(patient, optimizer)
     plain = BatchMaker(world, patient.tokenizer, settings.batch_size, settings.questions)
-    maker = BatchMaker(
-        world, patient.tokenizer, settings.batch_size, settings.questions, hardening=HARDENING
-    )
     seed = (settings.seed, SCENE_SEED)
     deadline = time.monotonic() + 60 * minutes
     began, begun_at, recent = time.monotonic(), step, 0.0
-    for batch in legs(batches(maker, seed, step, settings.steps, 0, workers), deadline):
+    drawn = chain(
+        batches(replace(plain, hardening=HARDENING), seed, step, settings.steps, 0, workers),
+        batches(
+            replace(plain, hardening=SETTLING),
+            seed,
+            max(step, settings.steps),
+            settings.all_steps,
+            0,
+            workers,
+        ),
+    )
+    for batch in legs(drawn, deadline):
         patient.train()
         for group in optimizer.param_groups:
             group["lr"] = mend_rate(settings, step)
-        loss = patient.loss(batch.to(device), settings)
+        loss = patient.loss(batch.to(device), settings, settling=step >= settings.steps)
         descend(patient, optimizer, loss)
         step += 1
         recent = 0.95 * recent + 0.05 * loss.item() if recent else loss.item()
-        if step % 25 == 0 or step == settings.steps:
+        if step % 25 == 0 or step == settings.all_steps:
             pace = (step - begun_at) * settings.batch_size / (time.monotonic() - began)
             run.note(step=step, loss=round(recent, 4), scenes_per_second=round(pace, 1))
         if step % score_every == 0:
@@ -169,7 +207,7 @@ def mend(
         if step % save_every == 0:
             run.save(patient, optimizer, step)
     run.save(patient, optimizer, step)
-    return patient if step >= settings.steps else None
+    return patient if step >= settings.all_steps else None
 
 
 def main() -> None:
@@ -200,10 +238,12 @@ def main() -> None:
         minutes=arguments["minutes"],
     )
     if patient is not None:
-        taught = json.loads((Path(arguments["begin"]) / "training.json").read_text())
+        begin = Path(arguments["begin"])
+        told = json.loads((begin / "training.json").read_text()) | {"mending": asdict(settings)}
         arguments["out"].mkdir(parents=True, exist_ok=True)
-        told = taught | {"mending": asdict(settings)}
         save_starter(patient.model, patient.tokenizer, arguments["out"], told)
+        for name in AS_BEFORE:  # loading has left its marks in them
+            shutil.copy(begin / name, arguments["out"] / name)
         log.info("the starter is in %s", arguments["out"])
 
 
