@@ -21,7 +21,14 @@ if (navigator.mediaDevices) {
   const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
   navigator.mediaDevices.getUserMedia = async what => {
     const stream = await open(what); window.streams.push(stream); return stream; };
-}"""
+}
+window.recorded = 0;
+window.MediaRecorder = class extends window.MediaRecorder {
+  constructor(...given) {
+    super(...given);
+    this.addEventListener('dataavailable', one => { window.recorded += one.data.size; });
+  }
+};"""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
