@@ -10,7 +10,7 @@ VLLM_STAMP := $(VLLM_VENV)/.installed
 # Large blocks stay with the process: handing them back and forth costs a quarter of a CPU's time.
 STARTER_MEMORY := MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_MMAP_THRESHOLD_=100000000000
 
-.PHONY: help install demo test test-mixins test-transformers test-vllm venv-vllm test-faults test-faults-short fuzz test-browser check format starter starter-larger starter-report starter-clips docs bench bench-gpu clean
+.PHONY: help install demo test test-mixins test-transformers test-ray test-vllm venv-vllm test-faults test-faults-short fuzz test-browser check format starter starter-larger starter-report starter-clips docs bench bench-gpu clean
 .DEFAULT_GOAL := help
 
 help:  ## list what can be made
@@ -70,6 +70,10 @@ venv-vllm: $(VLLM_STAMP)  ## make the environment of vLLM for the CPU, in .venv-
 
 test-vllm: $(VLLM_STAMP)  ## our checkpoints in vLLM, in its own environment
 	OMP_NUM_THREADS=1 $(VLLM_VENV)/bin/python -m pytest tests/engines --timeout 900
+
+test-ray: $(STAMP)  ## bulk work and training on a local Ray cluster of two CPUs
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/ray --ray
 
 CHROMIUM ?= chromium
 

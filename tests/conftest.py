@@ -34,6 +34,7 @@ OWN_RECORDING = Path(__file__).parent / "recorded"
 MIXINS = Path(__file__).parent / "mixins"
 WITH_VLLM = Path(__file__).parent / "engines" / "vllm"
 BROWSER = Path(__file__).parent / "browser"
+ON_RAY = Path(__file__).parent / "ray"
 _UNPACKED = pytest.StashKey[Path]()
 _TEMPORARY = pytest.StashKey[Path]()
 
@@ -58,6 +59,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         help="a Chromium; without it tests/browser is not collected",
     )
+    parser.getgroup("Ray").addoption(
+        "--ray",
+        action="store_true",
+        default=None,
+        help="Ray is installed; without this tests/ray is not collected",
+    )
     parser.getgroup("transformers' own tests").addoption(
         "--transformers-tests",
         metavar="DIR",
@@ -70,9 +77,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """What `make test` has not: tests that need more than it installs, or other versions.
 
-    `make test-mixins`, `make test-browser` and `make test-vllm` have them.
+    `make test-mixins`, `make test-browser`, `make test-ray` and `make test-vllm` have them.
     """
-    needed = {MIXINS: "--transformers-tests", BROWSER: "--chromium"}
+    needed = {MIXINS: "--transformers-tests", BROWSER: "--chromium", ON_RAY: "--ray"}
     option = needed.get(collection_path)
     if option is not None and config.getoption(option) is None:
         return True

@@ -64,3 +64,20 @@ def test_what_does_not_go_with_vllm(tmp_path: Path, more: list[str], why: str) -
     done = CliRunner().invoke(app, ["eval", *words])
     assert done.exit_code == 2
     assert why in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "why"),
+    [
+        ([], 1, 'pip install "videollama2[vllm]"'),
+        (["--device", "cpu"], 2, "leave --device out"),
+        (["--workers", "2"], 2, "--ray local"),
+    ],
+)
+@pytest.mark.usefixtures("without_vllm")
+def test_caption_says_what_it_needs(tmp_path: Path, more: list[str], code: int, why: str) -> None:
+    words = [str(tmp_path), str(tmp_path / "o.jsonl"), "--engine", "vllm", *more]
+    done = CliRunner().invoke(app, ["caption", *words])
+    assert done.exit_code == code
+    assert done.stderr.count("\n") == 1
+    assert why in done.stderr

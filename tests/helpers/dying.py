@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from videollama2.assistant import VideoLlama2
-from videollama2.scale.crew import ModelSettings
+from videollama2.scale.work import ModelSettings
 
 
 @dataclass(frozen=True)

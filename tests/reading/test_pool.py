@@ -1,7 +1,10 @@
-"""The processes of a pool: all end with it."""
+"""The processes of a pool: how they start, and that all end with it."""
 
 from __future__ import annotations
 
+import multiprocessing
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -47,3 +50,28 @@ def test_a_process_that_is_being_started_when_its_pool_is_closed(
     thread.join(20)
     assert Slow.ended.is_set()
     assert errors
+
+
+INTERRUPTED = """
+import os, signal
+from multiprocessing import forkserver, get_context
+from videollama2.reading.pool import prepare
+prepare()
+os.kill(forkserver._forkserver._forkserver_pid, signal.SIGINT)
+process = get_context("forkserver").Process(target=print, args=("it works",))
+process.start()
+process.join()
+print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+"""
+
+
+@pytest.mark.skipif(
+    "forkserver" not in multiprocessing.get_all_start_methods(), reason="no fork server here"
+)
+def test_ctrl_c_is_for_us_alone() -> None:
+    """A terminal sends it to all: what is still importing then says nothing, and goes on."""
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED],
+        capture_output=True, text=True, check=False, timeout=250,
+    )  # fmt: skip
+    assert (done.stderr, done.stdout) == ("", "it works\nTrue\n")

@@ -27,11 +27,12 @@ from videollama2.generation.batch import ContinuousBatch
 from videollama2.reading.pool import prepare
 from videollama2.scale.captioner import Asking
 from videollama2.scale.clips import Clip, Failure
-from videollama2.scale.crew import NEEDS, ModelSettings, Work, caption_in_crew
+from videollama2.scale.crew import NEEDS, caption_in_crew
 from videollama2.scale.errors import BulkError
 from videollama2.scale.intake import ReadSettings
 from videollama2.scale.output import Output
 from videollama2.scale.rows import failed
+from videollama2.scale.work import ModelSettings, Work
 from videollama2.storage.lines import GrowingFile
 
 QUICK = ("--max-new-tokens", "5", "--readers", "1")

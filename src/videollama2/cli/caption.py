@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,6 +33,8 @@ EXAMPLES = """
   videollama2 caption 'shards/{000..099}.tar' out.jsonl --model ./VideoLLaMA2.1-7B-AV --share 3/16
 
   videollama2 caption clips/ captions.jsonl --workers 8
+
+  videollama2 caption clips/ captions.jsonl --ray auto
 """
 _READ, _SPEED = "Reading", "Speed"
 _MIB = 1024**2
@@ -81,6 +84,10 @@ def caption(
         typer.Option(min=1, metavar="N", help="Only the first N clips.", show_default=False),
     ] = None,
     model: options.Model = "starter",
+    engine: Annotated[
+        options.Engine,
+        typer.Option(help="What runs the model: vllm batches by itself.", rich_help_panel="Model"),
+    ] = options.Engine.own,
     device: options.Device = None,
     dtype: options.DtypeOption = None,
     num_frames: options.NumFrames = None,
@@ -89,12 +96,22 @@ def caption(
     temperature: options.Temperature = 0.0,
     top_p: options.TopP = 0.9,
     seed: Annotated[int, typer.Option(metavar="N", help="For drawing; the same for all.")] = 0,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Compute on a Ray cluster: auto, HOST:PORT, or local for one of this machine.",
+            rich_help_panel=_SPEED,
+            show_default=False,
+        ),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(
             min=1,
             metavar="N",
-            help="Processes with a model each (as many as there are GPUs, else 1).",
+            help="Processes with a model each (as many as there are GPUs, else 1; with --ray else "
+            "one for each machine).",
             rich_help_panel=_SPEED,
             show_default=False,
         ),
@@ -137,13 +154,16 @@ def caption(
     settle_output()
     with exit_codes():
         from videollama2.assistant import resolve
+        from videollama2.engines.cluster import library
         from videollama2.reading.pool import prepare
         from videollama2.scale.bulk import Job, read_questions, run
         from videollama2.scale.captioner import DEFAULT_PROMPT, Asking
         from videollama2.scale.clips import Share
-        from videollama2.scale.crew import NEEDS, ModelSettings, Work
+        from videollama2.scale.cluster import Cluster, caption_on_cluster
+        from videollama2.scale.crew import NEEDS, caption_on_this_machine
         from videollama2.scale.intake import ReadSettings, default_readers
         from videollama2.scale.output import form_of
+        from videollama2.scale.work import ModelSettings, Work
 
         if prompt and questions is not None:
             fail("--prompt and --questions do not go together", WRONG_USAGE)
@@ -154,7 +174,10 @@ def caption(
         _ = asking.sampling  # out of range is said before anything is loaded
         job = Job(given, out, form_of(out, form), Share.parse(share), limit)
         resolve(model)
-        devices = _devices(device, workers)
+        if engine is options.Engine.vllm:
+            _check_vllm(ray, device, workers)
+        one = ray is not None or engine is options.Engine.vllm
+        devices = [device] if one else _devices(device, workers)
         reading = ReadSettings(
             num_frames,
             sound,
@@ -163,11 +186,33 @@ def caption(
             max_medium_bytes=max_media_mib * _MIB,
         )
         kind = None if dtype is None else dtype.value
-        works = [Work(ModelSettings(model, one, kind), asking, reading) for one in devices]
-        prepare(*NEEDS)
+        works = [
+            Work(ModelSettings(model, one, kind), asking, reading, engine.value) for one in devices
+        ]
+        if ray is None:
+            prepare(*NEEDS)
+            answered = partial(caption_on_this_machine, works)
+        else:
+            library()
+            answered = partial(caption_on_cluster, Cluster(ray, workers, readers), works[0])
         with _Progress() as progress:
-            outcome = run(job, works, progress=progress)
+            outcome = run(job, works[0], answered, progress=progress)
         _conclude(outcome, out)
+
+
+def _check_vllm(ray: str | None, device: str | None, workers: int | None) -> None:
+    from videollama2.engines.vllm.missing import MissingVllmError, need_vllm
+
+    if device is not None:
+        fail("vLLM finds its device itself: leave --device out", WRONG_USAGE)
+    if ray is not None:  # the cluster's environment has it
+        return
+    if (workers or 1) > 1:
+        fail("several vLLM beside each other need a GPU each: say --ray local", WRONG_USAGE)
+    try:
+        need_vllm()
+    except MissingVllmError as error:
+        fail(str(error))
 
 
 def _devices(device: str | None, workers: int | None) -> list[str | None]:
@@ -194,11 +239,15 @@ def _conclude(outcome: Outcome, out: Path) -> None:
 
 
 class _Progress:
-    """Clips, clips a second, seconds of video a second, and the time that is left."""
+    """Clips, clips a second, seconds of video a second, and the time that is left.
+
+    Rates count from the first rows on: until then models load.
+    """
 
     def __init__(self) -> None:
         self._every_s = 1.0 if sys.stderr.isatty() else 10.0
-        self._began = self._said = time.monotonic()
+        self._said = time.monotonic()
+        self._first: tuple[float, Tally] | None = None
 
     def __enter__(self) -> _Progress:
         return self
@@ -209,25 +258,32 @@ class _Progress:
 
     def __call__(self, tally: Tally) -> None:
         now = time.monotonic()
-        new = tally.done - tally.before
         if tally.done == tally.before:
             if tally.before:
                 note(f"{tally.before:,} of {tally.total:,} rows are there: going on")
-            self._began = now
             return
+        self._first = self._first or (now, tally)
         if now - self._said < self._every_s and tally.done < tally.total:
             return
-        self._said, took = now, max(now - self._began, 1e-3)
-        left = took / new * (tally.total - tally.done)
-        line = (
-            f"{tally.done:,} of {tally.total:,} clips ({tally.failed:,} failed), "
-            f"{new / took:.2f} clips/s, {tally.seconds / took:.1f} s of video a second, "
-            f"{tally.tokens / took:.0f} tokens/s, about {_clock(left)} left"
-        )
+        self._said = now
+        line = f"{tally.done:,} of {tally.total:,} clips ({tally.failed:,} failed)"
+        line += _rates(now - self._first[0], self._first[1], tally)
         if sys.stderr.isatty():
             typer.echo(f"\r\x1b[K{line}", err=True, nl=False)
         else:
             note(line)
+
+
+def _rates(took: float, first: Tally, tally: Tally) -> str:
+    """What was done since the first rows, each second of it; nothing while there is no more."""
+    new = tally.done - first.done
+    if not new or took <= 0:
+        return ""
+    left = took / new * (tally.total - tally.done)
+    return (
+        f", {new / took:.2f} clips/s, {(tally.seconds - first.seconds) / took:.1f} s of video a "
+        f"second, {(tally.tokens - first.tokens) / took:.0f} tokens/s, about {_clock(left)} left"
+    )
 
 
 def _clock(seconds: float) -> str:

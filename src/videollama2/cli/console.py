@@ -37,12 +37,13 @@ def exit_codes() -> Generator[None]:
         raise typer.Exit(CANNOT) from None
     except ValueError as error:
         from videollama2.checkpoints.errors import CheckpointError
+        from videollama2.engines.cluster import ClusterError
         from videollama2.evaluation.errors import EvaluationError
         from videollama2.media.errors import MediaError  # its room imports numpy, so not before
         from videollama2.scale.errors import BulkError
 
-        cannot = isinstance(error, (MediaError, CheckpointError, EvaluationError, BulkError))
-        fail(str(error), CANNOT if cannot else WRONG_USAGE)
+        errors = (MediaError, CheckpointError, EvaluationError, BulkError, ClusterError)
+        fail(str(error), CANNOT if isinstance(error, errors) else WRONG_USAGE)
     except OSError as error:  # a folder that is a file, no right to write, no room
         named = error.filename is not None and error.strerror
         fail(f"{error.filename}: {error.strerror}" if named else str(error), CANNOT)

@@ -59,9 +59,9 @@ def timeline(
         from videollama2.assistant import resolve
         from videollama2.reading.pool import prepare
         from videollama2.scale.captioner import DEFAULT_PROMPT, Asking
-        from videollama2.scale.crew import ModelSettings, Work
         from videollama2.scale.intake import ReadSettings
         from videollama2.scale.timeline import seconds_of, tell
+        from videollama2.scale.work import ModelSettings, Work
 
         every_s = seconds_of(every)
         prompts = tuple(question or (DEFAULT_PROMPT,))

@@ -37,6 +37,8 @@ EXAMPLES = """
   videollama2 train recipes/lora.yaml values=released run.folder=runs/mine
 
   videollama2 train lora data.files=records.json parallel.kind=fsdp2 --processes 8
+
+  videollama2 train lora data.files=records.json parallel.kind=fsdp2 --processes 32 --ray auto
 """
 
 
@@ -55,12 +57,22 @@ def train(
     ] = False,
     processes: Annotated[
         int | None,
-        typer.Option("--processes", min=1, help="Train on so many devices of this machine."),
+        typer.Option(
+            "--processes", min=1, help="Train on so many devices of this machine, or of a cluster."
+        ),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Train on a Ray cluster: auto, HOST:PORT, or local for one of this machine.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Train a stage, or go on with a run that was stopped.
 
-    On several machines, torchrun starts this same command: docs/training.md.
+    On several machines, torchrun starts this same command, or Ray: docs/training.md.
     """
     with exit_codes():
         settle_output()
@@ -70,6 +82,8 @@ def train(
         resolved = load_recipe(recipe, settings or ())
         if dry_run:
             _plan(resolved, processes)
+        elif ray is not None:
+            _on_ray(resolved, [recipe, *(settings or ())], ray, processes)
         elif processes is not None:
             _launch(resolved, processes, [recipe, *(settings or ())])
         else:
@@ -104,6 +118,12 @@ class _Notes(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         note(record.getMessage())
+
+
+def _on_ray(recipe: Recipe, words: list[str], address: str, processes: int | None) -> None:
+    from videollama2.training.on_ray import train_on_ray
+
+    write(f"{train_on_ray(recipe, words, address, processes)}\n")
 
 
 def _launch(recipe: Recipe, processes: int, arguments: list[str]) -> None:

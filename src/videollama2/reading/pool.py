@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import queue
+import signal
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from videollama2.media.errors import MediaError
@@ -44,7 +45,21 @@ def prepare(*modules: str) -> None:
         from multiprocessing import forkserver
 
         forkserver.set_forkserver_preload(["videollama2.reading.task", *modules])
-        forkserver.ensure_running()
+        with _without_interrupts():
+            forkserver.ensure_running()
+
+
+@contextmanager
+def _without_interrupts() -> Generator[None]:
+    """Ctrl-C is for this process: one that is started in here is deaf to it from its beginning."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class _Reader:

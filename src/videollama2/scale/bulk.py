@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from videollama2.scale.clips import Clip, Names, Share
-from videollama2.scale.crew import Work, caption_here, caption_in_crew
 from videollama2.scale.errors import BulkError
 from videollama2.scale.inputs import find_clips
 from videollama2.scale.output import Form, Output
+from videollama2.scale.work import Work
 
 Rows = Iterator[Sequence[dict[str, Any]]]
 
@@ -55,11 +55,12 @@ class Outcome:
 
 def run(
     job: Job,
-    works: Sequence[Work],
+    work: Work,
+    caption: Callable[[Iterator[Clip]], Rows],
     *,
     progress: Callable[[Tally], None] = lambda tally: None,
 ) -> Outcome:
-    """Caption what has no row yet, by one process for each of `works`.
+    """Caption what has no row yet. `caption` gives the rows of clips by `work`, wherever it likes.
 
     Raises:
         BulkError: the input or the output is not to be used, or nothing can be done any more.
@@ -73,13 +74,13 @@ def run(
         share = "" if job.share.of == 1 else f" in share {job.share.number}/{job.share.of}"
         raise BulkError(job.given, f"there is no clip{share}{ignored}", "Name media, or a list")
     _check_alone(job.given, clips)
-    with Output(job.out, job.form, settings_of(works[0], job.share)) as output:
+    with Output(job.out, job.form, settings_of(work, job.share)) as output:
         waiting = [clip for clip in clips if clip.id not in output.done]
         before = len(clips) - len(waiting)
         seconds, tokens, done = 0.0, 0, before
         progress(Tally(len(clips), before, done, output.failed, seconds, tokens))
         if waiting:
-            for rows in _on_this_machine(works, iter(waiting)):
+            for rows in caption(iter(waiting)):
                 done += output.add(rows)
                 seconds += sum(_seconds(row) for row in rows)
                 tokens += sum(row["generated_tokens"] for row in rows)
@@ -95,6 +96,7 @@ def settings_of(work: Work, share: Share) -> dict[str, Any]:
     asking.pop("batch_tokens")
     return {
         "model": work.model.name,
+        "engine": work.engine,
         **asking,
         "prompts": list(work.asking.prompts),
         "num_frames": work.reading.num_frames,
@@ -119,10 +121,6 @@ def read_questions(file: Path) -> tuple[str, ...]:
     if not questions:
         raise BulkError(file, "there is no question in it", "Write one a line")
     return questions
-
-
-def _on_this_machine(works: Sequence[Work], clips: Iterator[Clip]) -> Rows:
-    return caption_here(works[0], clips) if len(works) == 1 else caption_in_crew(works, clips)
 
 
 def _check_alone(given: str, clips: Sequence[Clip]) -> None:

@@ -6,7 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -62,6 +62,20 @@ class _Asked:
     @property
     def is_done(self) -> bool:
         return all(row.finish_reason is not None for row in self.rows)
+
+
+class AnyCaptioner(Protocol):
+    """What `write_rows` needs of whatever answers clips; see `Captioner`."""
+
+    @property
+    def has_room(self) -> bool: ...  # noqa: D102
+
+    @property
+    def is_busy(self) -> bool: ...  # noqa: D102
+
+    def put(self, taken: Taken) -> None: ...  # noqa: D102
+
+    def step(self) -> list[dict[str, Any]]: ...  # noqa: D102
 
 
 class Captioner:
@@ -199,7 +213,7 @@ class Captioner:
 
 
 def write_rows(
-    captioner: Captioner, take: Callable[[bool], Taken | None]
+    captioner: AnyCaptioner, take: Callable[[bool], Taken | None]
 ) -> Iterator[Sequence[dict[str, Any]]]:
     """Rows as they are finished, until `take` has no clip and all are written.
 

@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from videollama2.assistant import VideoLlama2
-from videollama2.scale.captioner import Asking, Captioner, write_rows
+from videollama2.scale.captioner import write_rows
 from videollama2.scale.clips import Clip, Failure
 from videollama2.scale.errors import BulkError
-from videollama2.scale.intake import ClipReader, Intake, ReadSettings, Taken
+from videollama2.scale.intake import ClipReader, Intake, Taken
 from videollama2.scale.rows import failed
+from videollama2.scale.work import Work
 
 NEEDS = ("videollama2.scale.crew", "videollama2.checkpoints.load")
 """What a process imports first."""
@@ -30,40 +30,20 @@ _HELD = 64
 """Clips that a process has at a time: those being read, and those being answered."""
 
 
-@dataclass(frozen=True)
-class ModelSettings:
-    """Which model, and where it computes."""
-
-    name: str = "starter"
-    device: str | None = None
-    dtype: str | None = None
-
-    def load(self) -> VideoLlama2:
-        """The model.
-
-        Raises:
-            CheckpointError: there is no such checkpoint, or it cannot be read.
-            ValueError: the device is not there.
-        """
-        return VideoLlama2.from_pretrained(self.name, device=self.device, dtype=self.dtype)
-
-
-@dataclass(frozen=True)
-class Work:
-    """All that a process needs to know to caption clips."""
-
-    model: ModelSettings
-    asking: Asking
-    reading: ReadSettings
+def caption_on_this_machine(
+    works: Sequence[Work], clips: Iterable[Clip]
+) -> Iterator[Sequence[dict[str, Any]]]:
+    """Rows of clips, answered here or by one process for each of several `works`."""
+    return caption_here(works[0], clips) if len(works) == 1 else caption_in_crew(works, clips)
 
 
 def caption_here(work: Work, clips: Iterable[Clip]) -> Iterator[Sequence[dict[str, Any]]]:
     """Rows of clips, read in processes apart and answered in this one."""
-    assistant = work.model.load()
-    reader = ClipReader(assistant.processor.loader, work.reading)
+    loader, captioner = work.open()
+    reader = ClipReader(loader, work.reading)
     intake = Intake(clips, reader)
     try:
-        yield from write_rows(Captioner(assistant, work.asking), intake.take)
+        yield from write_rows(captioner, intake.take)
     finally:
         intake.close()
 
@@ -200,15 +180,15 @@ def _serve(wire: Connection, work: Work) -> None:
     """The other process: ready, then rows of the clips that come, until nobody is there."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's Ctrl-C ends it
     try:
-        assistant = work.model.load()
-    except ValueError as error:
+        loader, captioner = work.open()
+    except (ValueError, ImportError) as error:
         wire.send(str(error) or type(error).__name__)
         return
-    reader = ClipReader(assistant.processor.loader, work.reading)
+    reader = ClipReader(loader, work.reading)
     feed = _Feed(wire, reader)
     with suppress(OSError):
         wire.send("")
-        for rows in write_rows(Captioner(assistant, work.asking), feed.take):
+        for rows in write_rows(captioner, feed.take):
             wire.send(rows)
     feed.end()
 

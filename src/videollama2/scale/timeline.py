@@ -18,11 +18,11 @@ from videollama2.reading.pool import ReaderLostError, ReaderPool
 from videollama2.reading.task import WindowMedia, WindowTask
 from videollama2.scale.captioner import Captioner, write_rows
 from videollama2.scale.clips import Clip, Failure, shown
-from videollama2.scale.crew import Work
 from videollama2.scale.intake import Taken
 from videollama2.scale.output import Output
 from videollama2.scale.page import write_page
 from videollama2.scale.pieces import pieces_of, write_json, write_srt, write_vtt
+from videollama2.scale.work import Work
 
 _AHEAD = 3
 _MOST_LOST = 3

@@ -61,7 +61,8 @@ def begin(section: ParallelSection) -> None:
     if not is_first_process():
         logging.getLogger("videollama2.training").setLevel(logging.ERROR)
     options: dict[str, Any] = {"timeout": timedelta(minutes=section.timeout_minutes)}
-    if section.cpu_offload and not on_cpu():  # parts in main memory have to meet as well
+    met = torch.distributed.is_initialized()  # as Ray Train does it
+    if section.cpu_offload and not on_cpu() and not met:  # parts in main memory meet as well
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         torch.distributed.init_process_group("cpu:gloo,cuda:nccl", **options)
     PartialState(cpu=on_cpu(), **options)

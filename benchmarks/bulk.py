@@ -1,0 +1,205 @@
+"""Bulk work: clips a second with more workers, drawn; what reading a clip costs; how large rows are.
+
+    python benchmarks/bulk.py [--clips DIR] [--counts 1 2] [--prompts 8]
+
+The clips of DIR (the starter's held-out ones) are each asked `--prompts` questions of the starter: in
+one process or several of this machine, and on a local Ray cluster. Each case runs twice, over a tenth
+of the clips and over all: a rate is what came more over the time that it took more, so that loading
+models and starting Ray is left out; `whole_s` has it in. With many questions a clip the model is what
+takes time; with one, on two cores, reading takes as much, and one worker fills both.
+Reading is measured on made clips of 10 s (H.264, 30 frames a second, a picture every 250 stands
+alone, AAC): seconds of processor for 16 frames of 384 x 384 and the sound, in one thread.
+Writes `bulk-cpu.json` and `bulk-cpu.svg` to --out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import av
+import common
+import numpy as np
+
+ROOT = Path(__file__).parent.parent
+SIZES = {"360p": (640, 360), "720p": (1280, 720), "1080p": (1920, 1080)}
+SECONDS, FRAMES = 10, 16
+QUESTIONS = ["Describe what is seen and heard.", "What is heard?", "What is seen?", "Who moves?"]
+Rows = Iterator[Sequence[dict[str, Any]]]
+
+
+def measured(run: Callable[[list[Any]], Rows], clips: list[Any]) -> dict[str, Any]:
+    """How fast rows come, and how large they are."""
+    few = max(len(clips) // 10, 1)
+    took: list[float] = []
+    size = count = 0
+    for some in (clips[:few], clips):
+        began = time.perf_counter()
+        rows = [row for rows in run(some) for row in rows]
+        took.append(time.perf_counter() - began)
+        size, count = sum(len(json.dumps(row)) + 1 for row in rows), len(rows)
+        if count != len(some) or any(row["failure"] for row in rows):
+            raise SystemExit(f"{count} rows of {len(some)} clips, or failures among them")
+    return {
+        "clips": count,
+        "clips_per_s": round((count - few) / (took[1] - took[0]), 2),
+        "whole_s": round(took[1], 1),
+        "few_s": round(took[0], 1),
+        "bytes_per_row": round(size / count),
+    }
+
+
+def growth(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    from videollama2.reading.pool import prepare
+    from videollama2.scale.captioner import Asking
+    from videollama2.scale.clips import Clip
+    from videollama2.scale.cluster import Cluster, caption_on_cluster
+    from videollama2.scale.crew import NEEDS, caption_on_this_machine
+    from videollama2.scale.intake import ReadSettings
+    from videollama2.scale.work import ModelSettings, Work
+
+    files = sorted(args.clips.glob("*.mp4"))[: args.limit]
+    clips = [Clip(file.name, str(file)) for file in files]
+    prompts = tuple((QUESTIONS * args.prompts)[: args.prompts])
+    asking = Asking(prompts, max_new_tokens=args.tokens)
+    work = Work(ModelSettings(), asking, ReadSettings(readers=1))
+    prepare(*NEEDS)
+    found: dict[str, dict[str, Any]] = {}
+    for count in args.counts:
+        works, cluster = [work] * count, Cluster("local", count, 1)
+        cases: dict[str, Callable[[list[Any]], Rows]] = {
+            f"workers {count}": lambda some, works=works: caption_on_this_machine(works, some),
+            f"ray {count}": lambda some, at=cluster: caption_on_cluster(at, work, some),
+        }
+        for name, run in cases.items():
+            found[name] = measured(run, clips)
+            print(f"{name}: {found[name]}", flush=True)
+    return found
+
+
+def reading(folder: Path) -> dict[str, dict[str, Any]]:
+    import torch
+
+    from videollama2.processing.image_processor import DEFAULT_SETTINGS
+    from videollama2.processing.loader import MediaLoader
+    from videollama2.processing.parts import VideoInput
+
+    torch.set_num_threads(1)
+    loader = MediaLoader(DEFAULT_SETTINGS, DEFAULT_SETTINGS, FRAMES, has_audio=True)
+    found: dict[str, dict[str, Any]] = {}
+    for name, (width, height) in SIZES.items():
+        path = folder / f"{name}.mp4"
+        make_clip(path, width, height)
+        costs: list[float] = []
+        for _ in range(4):
+            began = time.process_time()
+            loaded = loader.load(replace(VideoInput(str(path))))
+            costs.append(time.process_time() - began)
+        media = sum(one.nbytes for one in (loaded.pixels, loaded.features) if one is not None)
+        found[name] = {
+            "processor_s": round(sorted(costs[1:])[1], 3),
+            "bytes": path.stat().st_size,
+            "media_bytes": media,
+        }
+        print(f"reading {name}: {found[name]}", flush=True)
+    return found
+
+
+def make_clip(path: Path, width: int, height: int) -> None:
+    rng = np.random.default_rng(0)
+    texture = rng.integers(0, 255, (height // 8, width // 8, 3), dtype=np.uint8)
+    texture = texture.repeat(8, 0).repeat(8, 1)
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=30)
+        video.width, video.height, video.pix_fmt = width, height, "yuv420p"
+        video.options = {"preset": "ultrafast", "g": "250", "crf": "30"}
+        audio = container.add_stream("aac", rate=44100)
+        audio.layout = "mono"
+        for index in range(SECONDS * 30):
+            picture = np.roll(texture, (index % height, 2 * index % width), (0, 1))
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(video.encode(None))
+        for second in range(SECONDS):
+            tone = np.sin(np.arange(44100) * 0.06).astype(np.float32)[None] * 0.3
+            frame = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = 44100, second * 44100
+            container.mux(audio.encode(frame))
+        container.mux(audio.encode(None))
+
+
+def draw(found: dict[str, dict[str, Any]], counts: list[int], title: str, path: Path) -> None:
+    """Clips a second over workers: a line for this machine's processes, one for Ray."""
+    left, top, width, height = 60, 50, 320, 200
+    most = max(one["clips_per_s"] for one in found.values()) * 1.15
+    span = max(counts[-1] - counts[0], 1)
+    parts = [f'<text x="12" y="20" font-weight="bold">{title}</text>']
+    parts.append(f'<text x="{left}" y="{top - 8}">clips a second over workers</text>')
+    parts.append(
+        f'<path d="M{left},{top}V{top + height}H{left + width}" stroke="#888" fill="none"/>'
+    )
+    for kind, colour in (("workers", "#2563eb"), ("ray", "#c2410c")):
+        rates = [found[f"{kind} {count}"]["clips_per_s"] for count in counts]
+        xs = [left + 30 + (width - 60) * (count - counts[0]) / span for count in counts]
+        ys = [top + height - height * rate / most for rate in rates]
+        line = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs, ys, strict=True))
+        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        for x, y, count, rate in zip(xs, ys, counts, rates, strict=True):
+            parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>')
+            lift = -8 if kind == "workers" else 16
+            parts.append(
+                f'<text x="{x:.1f}" y="{y + lift:.1f}" text-anchor="middle" '
+                f'fill="{colour}">{rate:.1f}</text>'
+            )
+            parts.append(
+                f'<text x="{x:.1f}" y="{top + height + 16}" text-anchor="middle">{count}</text>'
+            )
+        label = {"workers": "--workers N", "ray": "--ray local --workers N"}[kind]
+        at = top + height + (34 if kind == "workers" else 50)
+        parts.append(f'<text x="{left}" y="{at}" fill="{colour}">{label}</text>')
+    path.write_text(
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 40}" '
+        f'height="{top + height + 64}" font-family="sans-serif" font-size="11">'
+        f'<rect width="100%" height="100%" fill="white"/>{"".join(parts)}</svg>\n'
+    )
+
+
+def main() -> None:
+    made = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("--clips", type=Path, default=ROOT / "tests" / "starter" / "clips")
+    made.add_argument("--counts", type=int, nargs="+", default=[1, 2])
+    made.add_argument("--limit", type=int, default=60)
+    made.add_argument("--prompts", type=int, default=8)
+    made.add_argument("--tokens", type=int, default=32)
+    made.add_argument("--out", type=Path, default=common.RESULTS)
+    args = made.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        read = reading(Path(scratch))
+    found = growth(args)
+    values = {
+        "hardware": f"{common.hardware('cpu')}, {os.cpu_count()} cores",
+        "commit": common.commit(),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": " ".join([Path(sys.executable).name, *sys.argv]),
+        "growth": found,
+        "reading": read,
+    }
+    (args.out / "bulk-cpu.json").write_text(json.dumps(values, indent=1) + "\n")
+    title = f"The starter, {args.prompts} questions a clip, {os.cpu_count()} cores"
+    draw(found, args.counts, title, args.out / "bulk-cpu.svg")
+
+
+if __name__ == "__main__":
+    main()
