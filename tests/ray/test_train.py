@@ -19,7 +19,8 @@ STEPS = 6
 
 def settings(folder: Path, records: Path, model: Path) -> list[str]:
     return [
-        f"model.start={model}", f"data.files={records}", f"run.folder={folder}",
+        f"model.start={model}", f"run.folder={folder}",
+        f"data.files=[{{path: {records}, folder: {records.parent}}}]",
         "model.num_frames=8", "data.ratio=null", "data.workers=0", "batch.total=4",
         "batch.per_device=2", f"optimizer.epochs={STEPS}", "run.save_every=1",
         "optimizer.precision=float32",
