@@ -30,7 +30,7 @@ from videollama2.scale.work import ModelSettings, Work
 QUICK = ("--max-new-tokens", "5", "--readers", "1")
 READING, ANSWERING = "MapBatches(Reading)", "MapBatches(Answering)"
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("cluster")]
+pytestmark = [pytest.mark.timeout(1200), pytest.mark.usefixtures("cluster")]
 
 
 def run(*arguments: object) -> tuple[int, str]:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from videollama2.cli.main import app
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("cluster")]
+pytestmark = [pytest.mark.timeout(1200), pytest.mark.usefixtures("cluster")]
 STEPS = 6
 
 

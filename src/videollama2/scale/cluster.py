@@ -22,7 +22,6 @@ from videollama2.scale.work import Work
 log = logging.getLogger("videollama2.scale")
 _BLOCK = 16  # clips of one task: what is done again when a process dies, and what rows wait for
 _CALLS = 4  # tasks that an actor with a model has in hand, so that it never waits for the next
-_TRIES = 2  # how often a clip that came back without a row is tried with nothing beside it
 _MOST_LOST = 20
 _MOST_READERS = 8
 
@@ -56,9 +55,9 @@ def caption_on_cluster(
 ) -> Iterator[Sequence[dict[str, Any]]]:
     """Rows of clips, read and answered on a cluster.
 
-    Ray does again what processes and machines had in hand when they died, twice. Clips that come
-    back without a row all the same are then tried one at a time; those that do so again are rows
-    with the failure "lost".
+    Ray does again, once, what processes and machines had in hand when they died. Clips that come
+    back without a row all the same are then tried one at a time, and again once; those that do so
+    again are rows with the failure "lost".
 
     Raises:
         ClusterError: there is no Ray, no such cluster, or it fails.
@@ -73,10 +72,10 @@ def caption_on_cluster(
             reading=replace(work.reading, readers=shape.readers),
         )
         came = 0
-        for attempt in range(1 + _TRIES):
-            if attempt:
+        for alone in (False, True):
+            if alone:
                 log.warning("%d clips came back without a row: each alone now", len(waiting))
-            for rows in _pass(ray, shape, work, list(waiting.values()), alone=attempt > 0):
+            for rows in _pass(ray, shape, work, list(waiting.values()), alone=alone):
                 new = [row for row in rows if waiting.pop(row["clip"], None)]
                 came += len(new)
                 yield new
@@ -140,7 +139,8 @@ def _plan(
     from videollama2.scale.actors import Answering, Reading
 
     whole = {"fn_constructor_args": (work,), "batch_size": None, "batch_format": "pyarrow"}
-    whole |= {"max_restarts": -1, "max_task_retries": 0 if alone else 2}
+    # With no retry at all, what is sent to an actor that is being started again fails untried.
+    whole |= {"max_restarts": -1, "max_task_retries": 1}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # retries have no other name before Ray 2.64
         read = ray.data.from_arrow([_table(block) for block in blocks]).map_batches(
