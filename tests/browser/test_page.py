@@ -134,7 +134,7 @@ def test_a_picture_is_taken(starter: Served, open_tab: Open) -> None:
     let_go(tab)
     assert tab.ask("What is shown?")
     tab.wait("#looks .frames.one img")
-    assert tab.page.query_selector("#chat [data-testid=user] img") is not None
+    tab.wait("#chat [data-testid=user] img", state="attached")
 
 
 def test_a_sound_is_recorded(starter: Served, open_tab: Open) -> None:
@@ -147,7 +147,7 @@ def test_a_sound_is_recorded(starter: Served, open_tab: Open) -> None:
     tab.wait("#box .thumbnail-item")
     assert tab.ask("What is heard?")
     tab.wait("#looks .sound > img")
-    assert tab.page.query_selector("#chat [data-testid=user] audio") is not None
+    tab.wait("#chat [data-testid=user] audio", state="attached")
 
 
 def test_a_damaged_file_is_said_in_plain_words(
