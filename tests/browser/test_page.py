@@ -32,10 +32,7 @@ def test_a_clip_is_asked_about(starter: Served, open_tab: Open, keep: Keep) -> N
           {subtree: true, childList: true, characterData: true}); }"""
     )
     answer = tab.ask("What do you see and hear?", CLIP)
-    assert (
-        answer
-        == "a car, a drum and a violin on a green background, and a bell and a violin are heard"
-    )
+    assert answer == "a car, a drum and a violin on a green background, and a violin is heard"
     said = [one for one in tab.page.evaluate("() => window.said") if one not in ("", WAITING)]
     assert said[-1] == answer
     for before, after in pairwise(said):  # it only ever grows
@@ -73,11 +70,11 @@ def test_an_example_is_one_click(starter: Served, open_tab: Open) -> None:
 
 def test_settings_change_the_answer(starter: Served, open_tab: Open, keep: Keep) -> None:
     tab = open_tab(starter.address)
-    assert tab.ask("What is heard?", CLIP) == "violin"
+    assert tab.ask("How many sounds are heard?", CLIP) == "one"
     tab.page.click("#settings button")
     tab.page.uncheck("#sound input")
     keep(tab, "page-settings")
-    assert tab.ask("What is heard?") != "violin"
+    assert tab.ask("How many sounds are heard?") == "zero"
     tab.wait("#looks header:has-text('no sound heard')")
     tab.page.fill("#longest input[type=number]", "2")
     tab.page.keyboard.press("Tab")

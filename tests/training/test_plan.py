@@ -61,13 +61,13 @@ def test_adapters() -> None:
 
 
 def test_four_bits(tmp_path: Path, settings: Callable[..., list[str]]) -> None:
-    """Every weight of the language model's 2 x 7 linear layers in 4 bits and its share of two
-    scales.
+    """Every weight of the language model's 2 x 6 linear layers whose rows hold whole blocks (of 32)
+    in 4 bits and its share of two scales.
     """
     narrow, wide = (plan(load_recipe(name, settings(tmp_path))) for name in ("qlora", "lora"))
     assert narrow.parts == wide.parts
-    linear = 2 * (2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 48)
-    spared = linear * 2 - linear * (4 + 8 / 64 + 32 / (64 * 256)) / 8
+    linear = 2 * (2 * 32 * 32 + 2 * 32 * 16 + 2 * 32 * 48)
+    spared = linear * 2 - linear * (4 + 8 / 32 + 32 / (32 * 256)) / 8
     assert wide.memory.weights - narrow.memory.weights == pytest.approx(spared, abs=1)
     assert wide.memory.step == narrow.memory.step
 

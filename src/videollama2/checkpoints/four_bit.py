@@ -1,13 +1,15 @@
 """The language model's linear layers in 4 bits, each quantised as soon as it is read.
 
 Blocks of 64 weights share a scale; with `double`, 256 scales share one again (QLoRA: Dettmers et
-al., 2023, section 3). The arithmetic is bitsandbytes', on GPUs and on the CPU alike.
+al., 2023, section 3). The arithmetic is bitsandbytes', on GPUs and on the CPU alike. Its kernels
+for CPUs with AVX-512 begin a block at each row, so that rows have to hold whole blocks: of 32 where
+64 does not divide their length. Layers that neither divides stay as they are, and `share` tells.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +17,6 @@ from torch import Tensor, nn
 from videollama2.checkpoints.errors import CheckpointError
 
 PREFIX = "model.language_model."  # neither the output layer nor the encoders
-# Bytes a weight: itself, its block's scale in 8 bits, and the scales' scale in float32.
-WIDTH = 1 / 2 + 1 / 64 + 4 / (64 * 256)
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class FourBit:
         untyped: Any = model
         for name, old in list(untyped.named_modules()):
             if not (isinstance(old, nn.Linear) and name.startswith(PREFIX)):
+                continue
+            if block_of(old) is None:
                 continue
             new = layers.Linear4bit(
                 old.in_features,
@@ -60,11 +62,18 @@ class FourBit:
         parameter: Any = _layers().Params4bit(
             value,
             requires_grad=False,
+            blocksize=block_of(layer),
             compress_statistics=self.double,
             quant_type=self.kind,
             module=layer,
         )
         return parameter.to(value.device)
+
+
+def block_of(layer: nn.Module) -> int | None:
+    """How many of a linear layer's weights share a scale; None: its rows hold no whole blocks."""
+    width: int = cast("nn.Linear", layer).in_features
+    return next((size for size in (64, 32) if width % size == 0), None)
 
 
 def check_installed() -> None:
@@ -88,14 +97,19 @@ def share(model: nn.Module) -> float:
     return narrow / (narrow + wide)
 
 
-def quantizable(model: nn.Module) -> int:
-    """Weights that 4 bits would hold: those of the language model's linear layers."""
+def spared_bytes(model: nn.Module, wide: int) -> int:
+    """What 4 bits spare of the language model's linear layers, whose weights have `wide` bytes.
+
+    A weight takes half a byte, its block's scale 8 bits, the scales' scale 32.
+    """
     untyped: Any = model
-    return sum(
-        module.weight.numel()
-        for name, module in untyped.named_modules()
-        if isinstance(module, nn.Linear) and name.startswith(PREFIX)
-    )
+    spared = 0.0
+    for name, module in untyped.named_modules():
+        if isinstance(module, nn.Linear) and name.startswith(PREFIX):
+            block = block_of(module)
+            if block is not None:
+                spared += module.weight.numel() * (wide - 1 / 2 - (1 + 4 / 256) / block)
+    return round(spared)
 
 
 def _layers() -> Any:

@@ -51,7 +51,8 @@ def plan(recipe: Recipe, *, devices: int = 1, half: bool = True) -> Plan:
     accumulation = recipe.batch.accumulation(devices)
     config = planned_config(recipe.model)
     model = empty_model(config)
-    in_four_bits = four_bit.quantizable(model) if recipe.quantization is not None else 0
+    is_narrow = recipe.quantization is not None
+    spared = four_bit.spared_bytes(model, 2 if half else 4) if is_narrow else 0
     if recipe.adapter is not None:
         add_adapters(model, recipe.adapter, empty=True)
     choose(model, recipe)
@@ -66,7 +67,6 @@ def plan(recipe: Recipe, *, devices: int = 1, half: bool = True) -> Plan:
     steps = None if records is None else steps_for(recipe, records)
     load = _load(recipe, config)
     memory = step_memory(model, recipe, load, half=half, cuda=half, devices=devices)
-    spared = round(in_four_bits * ((2 if half else 4) - four_bit.WIDTH))
     memory = replace(memory, weights=memory.weights - spared)
     return Plan(parts, tokens, records, steps, accumulation, memory, tuple(warnings))
 
