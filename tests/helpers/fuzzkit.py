@@ -260,9 +260,11 @@ _ASKED = {
     ],
     "max_tokens": 4, "stop": ["x"], "response_format": {"type": "json_object"},
 }  # fmt: skip
+_NO_SIZE = b"\x1a\x45\xdf\xa3" + bytes(40)
 _SUBTITLES = (
     b"1\n00:00:00,000 --> 00:00:01,000\nHello\\Nthere\n\n2\n00:00:01,000 --> 00:00:02,000\nYou\n",
     b"WEBVTT\n\n00:00.000 --> 00:01.000\nHello\n",
+    b"WEBVTT\n\n00W\n00:00.082 :00:01.000\n",  # found: a time without hours
 )
 _RELEASED = {
     "model_type": "videollama2_qwen2", "hidden_size": 64, "vocab_size": 100, "num_frames": 16,
@@ -287,7 +289,7 @@ HARNESSES = {
     for harness in (
         Harness("gif_blocks", gif_blocks, lambda: _media("gif"), ("media",)),
         Harness("png_blocks", png_blocks, lambda: _media("png", "apng"), ("media",)),
-        Harness("lengths", lengths, _media, ("media",)),
+        Harness("lengths", lengths, lambda: [*_media(), _NO_SIZE], ("media",)),
         Harness("request_body", request_body, lambda: _packed(_ASKED), ("serving", "media")),
         Harness(
             "data_uri",
@@ -309,7 +311,12 @@ HARNESSES = {
         Harness("shard_list", shard_list, lambda: _packed(_SHARDS), ("training",)),
         Harness("braces", braces, lambda: [b"a-{00..02}.tar", b"{a,b}{1..3}"], ("training",)),
         Harness("subtitles", subtitles, lambda: list(_SUBTITLES), ("evaluation",)),
-        Harness("released_config", released_config, lambda: _packed(_RELEASED), ("checkpoints",)),
+        Harness(
+            "released_config",
+            released_config,
+            lambda: _packed(_RELEASED, {**_RELEASED, "mm_audio_tower": "/"}),
+            ("checkpoints",),
+        ),
         Harness("beats_file", beats_file, _beats_files, ("checkpoints",)),
     )
 }

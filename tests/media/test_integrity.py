@@ -67,3 +67,7 @@ def test_a_cut_file_is_truncated_and_says_how_much_can_be_read(whole: Path, part
     assert 0 <= readable <= (1.5 if is_sound else 30)
     if readable:
         assert any("cut short" in note for note in read(short, allow_partial=True).notes)
+
+
+def test_a_size_that_begins_with_eight_zero_bits_promises_nothing() -> None:
+    assert shortfall(Source("a.mkv", data=b"\x1a\x45\xdf\xa3\0\0\0\x0a" + bytes(40))) is None

@@ -150,6 +150,7 @@ def test_a_written_placeholder_and_a_prompt_that_is_too_long(ask: Any) -> None:
         (packed(b"RIFF\xff\xff\xff\xffWAVEfmt "), "media_corrupt"),
         ("ftp://example.com/a.mp4", "media_source_refused"),
         ("javascript:alert(1)", "media_source_refused"),
+        ("file://[/a.mp4", "media_not_found"),
         ("http://example.com/a.mp4", "media_source_refused"),  # not allowed unless said
         ("garbage.mp4", "media_corrupt"),
         ("empty.mp4", "media_empty"),

@@ -55,7 +55,8 @@ def read_beats_config(name: str, folder: Path | None) -> dict[str, Any]:
     path = find_beats_file(name, folder)
     if path is None or path.suffix != ".pt":
         # Converted checkpoints say an unusual encoder in a JSON file of the same name.
-        beside_it = find_beats_file(str(Path(name).with_suffix(".json")), folder) if name else None
+        file = Path(name)  # "" and "/" name none
+        beside_it = find_beats_file(str(file.with_suffix(".json")), folder) if file.name else None
         return config if beside_it is None else config | read_json(beside_it)
     return config | beats_config_of(read_beats_cfg(path), path)
 

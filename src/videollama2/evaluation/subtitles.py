@@ -48,7 +48,7 @@ def subtitles_text(file: Path, video: MediaFile, num_frames: int) -> str:
         return ""
     try:
         lines: Any = library.load(str(file), encoding="utf-8")
-    except (library.Pysubs2Error, UnicodeDecodeError) as error:
+    except (library.Pysubs2Error, ValueError, LookupError, ArithmeticError) as error:
         raise AnnotationError(file, f"no subtitles ({error})") from None
     taken: list[str] = []
     for frame in subtitle_frames(found.num_frames, num_frames):

@@ -87,9 +87,14 @@ def _riff(file: BinaryIO, head: bytes, size: int) -> int | None:
 
 
 def _number(data: bytes, at: int) -> tuple[int, int, bool]:
-    """An EBML variable-length size at `at`: (value, bytes used, unknown)."""
+    """An EBML variable-length size at `at`: (value, bytes used, unknown).
+
+    Raises IndexError where there is none: it would take more than eight bytes, or the data end.
+    """
     first = data[at]
     width = 9 - first.bit_length()
+    if width > 8:
+        raise IndexError("no size begins with eight zero bits")
     value = first & ((1 << (8 - width)) - 1)
     for byte in data[at + 1 : at + width]:
         value = value << 8 | byte

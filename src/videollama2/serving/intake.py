@@ -226,13 +226,13 @@ def _below(address: str, place: str, root: Path | None) -> Path:
     )
     if root is None or "\0" in address:
         raise refused
-    text = address
-    if address[:5].lower() == "file:":
-        parts = urlsplit(address)
-        if parts.netloc not in ("", "localhost"):
-            raise refused
-        text = unquote(parts.path)
     try:
+        text = address
+        if address[:5].lower() == "file:":
+            parts = urlsplit(address)
+            if parts.netloc not in ("", "localhost"):
+                raise refused
+            text = unquote(parts.path)
         inside = root.resolve(strict=True)
         file = (inside / text).resolve(strict=True)
     except (OSError, ValueError, RuntimeError) as error:
