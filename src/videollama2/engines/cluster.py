@@ -59,7 +59,10 @@ def connected(address: str) -> Generator[Any]:
     except (ConnectionError, ValueError, RuntimeError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise ClusterError(
-            f"Ray at {address}", first, "Name a cluster's address, or local for this machine"
+            f"Ray at {address}",
+            first,
+            "Name a cluster's address, or local for this machine; RAY_AUTH_MODE=token where it asks "
+            "for a token",
         ) from error
     try:
         for handler in logging.getLogger("ray.data").handlers:
