@@ -61,8 +61,8 @@ def connected(address: str) -> Generator[Any]:
         raise ClusterError(
             f"Ray at {address}",
             first,
-            "Name a cluster's address, or local for this machine; RAY_AUTH_MODE=token where it asks "
-            "for a token",
+            "Name a cluster's address, or local for this machine; where it asks for a token, set "
+            "RAY_AUTH_MODE=token",
         ) from error
     try:
         for handler in logging.getLogger("ray.data").handlers:
