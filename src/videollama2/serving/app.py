@@ -81,7 +81,7 @@ def _routes(service: Service) -> APIRouter:
 
     @router.post("/v1/chat/completions")
     async def chat_completions(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
-        body = await asyncio.to_thread(parse, ChatCompletionRequest, await request.body())
+        body = await asyncio.to_thread(parse, ChatCompletionRequest, await _body(request))
         request_id: str = request.state.request_id
         completion = Completion(service, body, request_id, key_of(request.scope))
         try:
@@ -99,7 +99,7 @@ def _routes(service: Service) -> APIRouter:
 
     @router.post("/v1/audio/tags")
     async def audio_tags(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
-        body = await asyncio.to_thread(parse, TagsRequest, await request.body())
+        body = await asyncio.to_thread(parse, TagsRequest, await _body(request))
         return JSONResponse(await while_wanted(request, tags(service, body)))
 
     return router
@@ -113,6 +113,11 @@ def _card(service: Service) -> dict[str, Any]:
         "owned_by": "videollama2",
         "num_frames": service.num_frames,
     }
+
+
+async def _body(request: Request) -> bytes:
+    """A request's body, which the request itself does not keep."""
+    return b"".join([piece async for piece in request.stream() if piece])
 
 
 async def while_wanted(request: Request, work: Awaitable[Result]) -> Result:

@@ -75,8 +75,8 @@ class Gate:
             entrance = self._way(scope)
             if unread is not None:
                 ticket = self._service.admission.enter()
-                body = await self._body(scope, receive, ticket)
-                receive, unread = replay(body, receive), None
+                # No name for the body here: it is tens of megabytes, and would stay to the end.
+                receive, unread = replay(await self._body(scope, receive, ticket), receive), None
             await (entrance or self._app)(scope, receive, answer.send)
         except ApiError as error:
             if ticket is not None and unread is not None:
