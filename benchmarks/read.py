@@ -2,20 +2,22 @@
 
     python benchmarks/read.py [CLIP ...] [--made 640x360x60 ...] [--small] [--processes 2]
 
-Ours is `media/` and `processing/`: 16 frames of 384 px and 30 s of sound. Stock is transformers' own
-reading of a video (`load_video`, PyAV) with its SigLIP image processor, sound left out. "decord, Pillow" is
-how the released code reads and resizes, its sound left out too (decord or decord2 has to be there).
-Ours is measured with and without sound. The floor is decoding the same frames and doing nothing with them,
-and Pillow's resize of 16 pictures alone, each measured by itself. The CLIPs are one group; each `--made`
-(width, height, seconds) is another, made first. Without either, one minute of 720p is made.
-On a machine that others use, `--clock processor` divides by the seconds of processor that readers took instead
-of those that passed: what as many processors as there are processes would read if they did nothing else.
+`readers.py` says what each arm does: ours with sound, without, and with sound as the released code hears
+it; transformers' own reading and the released code's, with and without sound. Arms stand beside those that
+do the same work (`same_work` in the notes), and ours with sound also beside others without.
+The floor is decoding the same frames and doing nothing with them, and Pillow's resize of 16 pictures
+alone, each measured by itself. The CLIPs are one group; each `--made` (width, height, seconds) is
+another, made first. Without either, one minute of 720p is made.
+On a machine that others use, `--clock processor` divides by the seconds of processor that readers and the
+programs they start took instead of those that passed: what as many processors as there are processes
+would read if they did nothing else.
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
+import resource
 import tempfile
 import time
 from pathlib import Path
@@ -23,103 +25,7 @@ from typing import Any
 
 import common
 import numpy as np
-
-FRAMES = 16
-_state: dict[Any, Any] = {}
-
-
-def ours(path: str, sound: bool) -> int:
-    from videollama2.processing.loader import MediaLoader
-    from videollama2.processing.parts import VideoInput
-
-    settings = _settings()
-    if "loader" not in _state:
-        _state["loader"] = MediaLoader(settings, settings, FRAMES, has_audio=True)
-    loaded = _state["loader"].load(VideoInput(path, sound=None if sound else False))
-    return len(loaded.pixels)
-
-
-def stock(path: str) -> int:
-    from transformers.video_utils import load_video
-
-    def sample(metadata: Any, **_: Any) -> np.ndarray:
-        return np.linspace(0, metadata.total_num_frames - 1, FRAMES).astype(int)
-
-    frames, _ = load_video(path, backend="pyav", sample_indices_fn=sample)
-    return len(_image_processor()(list(frames), return_tensors="pt")["pixel_values"])
-
-
-def decord(path: str) -> int:
-    from decord import VideoReader
-
-    reader = VideoReader(path, num_threads=1)
-    places = np.linspace(0, len(reader) - 1, FRAMES).astype(int)
-    frames = reader.get_batch(places).asnumpy()
-    return len(_image_processor()(list(frames), return_tensors="pt")["pixel_values"])
-
-
-def bare_decode(path: str) -> int:
-    """The frames that ours decodes, shown to nobody; where they are is known beforehand."""
-    from videollama2.media.containers import open_container, read_only, video_stream
-    from videollama2.media.decoder import decode_at
-    from videollama2.media.limits import DEFAULT_LIMITS
-    from videollama2.media.sampling import uniform_indices
-    from videollama2.media.source import open_source
-    from videollama2.media.timeline import scan
-
-    source = open_source(path)
-    if path not in _state:
-        with open_container(source, DEFAULT_LIMITS) as container:
-            stream = video_stream(container, path, DEFAULT_LIMITS)
-            if stream is None:
-                raise SystemExit(f"{path} has no pictures")
-            read_only(container, stream)
-            _state[path] = scan(container, stream, path, DEFAULT_LIMITS)
-    timeline = _state[path]
-    times = sorted({int(timeline.pts[i]) for i in uniform_indices(timeline.num_frames, FRAMES)})
-    list(decode_at(source, timeline, times, DEFAULT_LIMITS))
-    return FRAMES
-
-
-def bare_resize(path: str) -> int:
-    """Pillow's part alone, on a picture of the clip."""
-    import av
-
-    if (path, "picture") not in _state:
-        with av.open(path) as container:
-            _state[path, "picture"] = next(container.decode(video=0)).to_image()
-    for _ in range(FRAMES):
-        _state[path, "picture"].resize((384, 384), 3)
-    return FRAMES
-
-
-def _settings() -> Any:
-    from videollama2.processing.image_processor import DEFAULT_SETTINGS
-
-    return DEFAULT_SETTINGS
-
-
-def _image_processor() -> Any:
-    if "processor" not in _state:
-        try:
-            from transformers import SiglipImageProcessorPil as Processor  # Pillow, as ever
-        except ImportError:
-            from transformers import SiglipImageProcessor as Processor
-        size = {"height": 384, "width": 384}
-        mean = [0.5, 0.5, 0.5]
-        _state["processor"] = Processor(size=size, resample=3, image_mean=mean, image_std=mean)
-    return _state["processor"]
-
-
-READERS = {
-    "ours": lambda path: ours(path, sound=True),
-    "ours, without sound": lambda path: ours(path, sound=False),
-    "transformers": stock,
-    "decord, Pillow": decord,
-    "bare decode": bare_decode,
-    "bare resize": bare_resize,
-}
-OURS, STOCK = ("ours", "ours, without sound"), ("transformers", "decord, Pillow")
+from readers import FRAMES, PAIRS, READERS, versions
 
 
 def read(job: tuple[str, str]) -> tuple[int, float]:
@@ -128,8 +34,14 @@ def read(job: tuple[str, str]) -> tuple[int, float]:
 
     torch.set_num_threads(1)
     name, path = job
-    began = time.process_time()
-    return READERS[name](path), time.process_time() - began
+    began = _processor_s()
+    return READERS[name](path), _processor_s() - began
+
+
+def _processor_s() -> float:
+    """Of this process and of the programs that it started and waited for."""
+    whole = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return sum(used.ru_utime + used.ru_stime for used in map(resource.getrusage, whole))
 
 
 def available(name: str, path: str, pool: Any) -> bool:
@@ -187,7 +99,7 @@ def rates_of(paths: list[str], pool: Any, args: argparse.Namespace) -> dict[str,
 
 def cases_of(group: str, rates: dict[str, float], note: dict[str, Any]) -> list[common.Case]:
     floor = 1 / (1 / rates["bare decode"] + 1 / rates["bare resize"])
-    note = {**note, "bare_decode": rates["bare decode"], "bare_resize": rates["bare resize"]}
+    note = {**note, "rates": rates}
     return [
         common.Case(
             f"{group}: {name}, beside {other}",
@@ -195,10 +107,9 @@ def cases_of(group: str, rates: dict[str, float], note: dict[str, Any]) -> list[
             rates[other],
             floor,
             unit="clips/s",
-            notes={**note, "stock_has_sound": False, "times_stock": rates[name] / rates[other]},
+            notes={**note, "same_work": same, "times_stock": rates[name] / rates[other]},
         )
-        for name in OURS
-        for other in STOCK
+        for name, other, same in PAIRS
         if other in rates
     ]
 
@@ -225,6 +136,7 @@ def main() -> None:
             for group, paths in groups.items():
                 rates = rates_of(paths, pool, args)
                 note = {"processes": args.processes, "clock": args.clock, "clips": len(paths)}
+                note |= versions()
                 cases += cases_of(group, rates, note)
     common.report("read", args, cases, None)
 

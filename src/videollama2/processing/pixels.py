@@ -18,12 +18,14 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from .enlarge import Enlarger, enlarger
 from .resize import RESAMPLINGS, resized
 
 Resize = Literal["shortest_edge_crop", "squash"]
 Geometry = Literal["square", "pad"]
 Frame = npt.NDArray[np.uint8]
 
+_FEWEST = 8  # frames of one size for which it pays to look for a quicker way
 _BICUBIC = 3  # PIL's number for it, as preprocessor_config.json writes it
 
 
@@ -152,7 +154,7 @@ def _checked(frame: Frame) -> Frame:
 
 def _resized(frame: Frame, settings: PixelSettings) -> Image.Image:
     """One frame at the tower's size."""
-    image = Image.fromarray(_checked(frame))
+    image = Image.fromarray(frame)
     if settings.geometry == "pad":
         red, green, blue = (int(value * 255) for value in settings.image_mean)
         image = pad_to_square(image, (red, green, blue))
@@ -183,26 +185,49 @@ def to_pixels(
         return to_pixels_on(device, frames, settings)
     height, width = settings.size
     pixels = np.empty((len(frames), 3, height, width), dtype=np.float32)
-
-    def fill(place: int) -> None:
-        _normalise(_resized(frames[place], settings), settings, pixels[place])
-
     workers = min(len(frames), torch.get_num_threads())
+    shares = [range(first, len(frames), workers) for first in range(workers)]
+
+    def fill(share: range) -> None:
+        enlarge = _enlarger_for(frames, settings)
+        for place in share:
+            _fill(_checked(frames[place]), settings, enlarge, pixels[place])
+
     if workers == 1:
-        for place in range(len(frames)):
-            fill(place)
+        fill(shares[0])
     else:
         with ThreadPoolExecutor(workers) as pool:  # Pillow and numpy let go of the lock
-            for _ in pool.map(fill, range(len(frames))):
+            for _ in pool.map(fill, shares):
                 pass
     return _tensor(pixels)
 
 
-def _normalise(image: Image.Image, settings: PixelSettings, into: npt.NDArray[np.float32]) -> None:
-    """Fill (3, H, W) plane by plane, each small enough to stay near the processor."""
-    for channel, plane in enumerate(image.split()):
-        values = into[channel]
-        values[...] = np.asarray(plane)
+def _enlarger_for(frames: Sequence[Frame], settings: PixelSettings) -> Enlarger | None:
+    """What is quicker than Pillow for small frames of one size; to find out takes a few."""
+    sizes = {frame.shape for frame in frames}
+    if len(frames) < _FEWEST or len(sizes) > 1 or settings.resize != "squash":
+        return None
+    height, width, _ = _checked(frames[0]).shape
+    if settings.geometry == "pad" and height != width:
+        return None
+    return enlarger((height, width), settings.size, settings.resample)
+
+
+def _fill(
+    frame: Frame,
+    settings: PixelSettings,
+    enlarge: Enlarger | None,
+    into: npt.NDArray[np.float32],
+) -> None:
+    """(H, W, 3) levels -> (3, H', W') normalised, each plane small enough to stay near."""
+    planes = None
+    if enlarge is None:
+        planes = _resized(frame, settings).split()
+    else:
+        enlarge(frame, into)
+    for channel, values in enumerate(into):
+        if planes is not None:
+            values[...] = np.asarray(planes[channel])
         values /= np.float32(255)
         values -= np.float32(settings.image_mean[channel])
         values /= np.float32(settings.image_std[channel])

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-_FRACTION_BITS = 22
+FRACTION_BITS = 22
 _PROBES = 50
 
 
@@ -55,7 +55,7 @@ def weights(before: int, after: int, resample: int) -> Tensor:
         stop = min(before, int(centre + reach * stretch + 0.5))
         row = [filter_((x - centre + 0.5) / stretch) for x in range(first, stop)]
         total = sum(row)
-        whole = [math.trunc(math.copysign(0.5, k) + k / total * 2**_FRACTION_BITS) for k in row]
+        whole = [math.trunc(math.copysign(0.5, k) + k / total * 2**FRACTION_BITS) for k in row]
         found[place, first:stop] = torch.tensor(whole, dtype=torch.float64)
     return found
 
@@ -105,4 +105,4 @@ def _on(device: torch.device, before: int, after: int, resample: int) -> Tensor:
 
 
 def _rounded(sums: Tensor) -> Tensor:
-    return ((sums + 2 ** (_FRACTION_BITS - 1)) / 2**_FRACTION_BITS).floor().clamp(0, 255)
+    return ((sums + 2 ** (FRACTION_BITS - 1)) / 2**FRACTION_BITS).floor().clamp(0, 255)
