@@ -6,8 +6,9 @@
 it; transformers' own reading and the released code's, with and without sound. Arms stand beside those that
 do the same work (`same_work` in the notes), and ours with sound also beside others without.
 The floor is decoding the same frames and doing nothing with them, and Pillow's resize of 16 pictures
-alone, each measured by itself: least for who asks Pillow, which ours does not for small frames. The CLIPs are one group; each `--made` (width, height, seconds) is
-another, made first. Without either, one minute of 720p is made.
+alone, each measured by itself: the least for who asks Pillow, which ours does not for small frames.
+The CLIPs are one group; each `--made` (width, height, seconds) is another, made first. Without either,
+one minute of 720p is made.
 On a machine that others use, `--clock processor` divides by the seconds of processor that readers and the
 programs they start took instead of those that passed: what as many processors as there are processes
 would read if they did nothing else.
