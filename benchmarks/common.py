@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -266,12 +267,13 @@ def report(name: str, args: argparse.Namespace, cases: list[Case], found: Ceilin
 
 
 def facts(device: str) -> dict[str, str]:
-    """What a figure is worth nothing without."""
+    """What a figure is worth nothing without; the load tells what else ran (2 on 2 cores: full)."""
     return {
         "hardware": hardware(device),
         "torch": torch.__version__,
         "commit": commit(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "load_average": " ".join(f"{load:.1f}" for load in os.getloadavg()),
         "command": " ".join([Path(sys.executable).name, *sys.argv]),
     }
 

@@ -6,7 +6,6 @@ python benchmarks/quantize.py [--kinds none int8 fp8 nf4]
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 from pathlib import Path
 
@@ -36,9 +35,7 @@ def main() -> None:
         print(f"{kind:6} {right:5} of {asked}  {right / asked:7.1%}  {held / 1e6:8.2f} MB")
     values = {
         "benchmark": "quantize",
-        "hardware": common.hardware(args.device),
-        "commit": common.commit(),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **common.facts(args.device),
         "cases": found,
     }
     args.out.mkdir(parents=True, exist_ok=True)
