@@ -38,3 +38,14 @@ def test_small(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         return
     assert values["cases"]
     assert all(case["ours"] > 0 for case in values["cases"])
+
+
+def test_quantize(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ["--limit", "8", "--kinds", "none", "int8", "--device", "cpu", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["quantize.py", *options])
+    monkeypatch.syspath_prepend(str(FOLDER))
+    runpy.run_path(str(FOLDER / "quantize.py"), run_name="__main__")
+    plain, int8 = json.loads((tmp_path / "quantize-cpu.json").read_text())["cases"]
+    assert plain["asked"] == int8["asked"] == 8
+    assert plain["right"] > 0
+    assert int8["language_model_bytes"] < plain["language_model_bytes"] / 2
