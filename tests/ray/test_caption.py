@@ -46,6 +46,8 @@ def captioned(model: ModelSettings, clips: list[Clip], **more: Any) -> Iterator[
     work = Work(model, Asking(**{"max_new_tokens": 5, **more}), ReadSettings())
     for rows in caption_on_cluster(Cluster("local", 2, 1), work, clips):
         yield from rows
+    for of in (READING, ANSWERING):
+        wait_for_the_end(of)  # also of those that were started again, though we stay connected
 
 
 def processes(of: str) -> dict[int, str]:
@@ -57,6 +59,14 @@ def processes(of: str) -> dict[int, str]:
             if of in name:
                 found[process.pid] = name
     return found
+
+
+def wait_for_the_end(of: str, apart_from: set[int] | None = None) -> None:
+    """Until no process does such work, apart from those that did before."""
+    deadline = time.monotonic() + 60
+    while left := set(processes(of)) - (apart_from or set()):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.2)
 
 
 class Killer(threading.Thread):
@@ -138,7 +148,7 @@ def test_a_killed_run_goes_on(cluster: Any, crowd: Path, tiny_folder: Path, tmp_
     given, out = many(crowd, tmp_path / "many", 200), tmp_path / "o.jsonl"
     words = [given, out, "--model", tiny_folder, "--max-new-tokens", 30,
              "--workers", 1, "--readers", 1]  # fmt: skip
-    address = cluster.get_runtime_context().gcs_address
+    address, before = cluster.get_runtime_context().gcs_address, set(processes(ANSWERING))
     process = subprocess.Popen(
         [sys.executable, "-m", "videollama2", "caption", *map(str, words), "--ray", address],
         stderr=subprocess.PIPE,
@@ -156,10 +166,7 @@ def test_a_killed_run_goes_on(cluster: Any, crowd: Path, tiny_folder: Path, tmp_
     assert code == 0
     assert f"{left} of 200 rows are there" in said
     assert sorted(row["clip"] for row in rows_of(out)) == [f"{n:03}.mp4" for n in range(200)]
-    deadline = time.monotonic() + 60
-    while processes(ANSWERING):  # a run's processes end with it
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    wait_for_the_end(ANSWERING, before)  # a run's processes end with it
 
 
 def test_a_model_that_is_not_there_is_said(crowd: Path, tmp_path: Path) -> None:

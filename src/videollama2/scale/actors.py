@@ -10,6 +10,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import asdict
+from importlib import import_module
 from typing import Any
 
 import pyarrow
@@ -33,11 +34,33 @@ ROWS = arrow.schema([("row", arrow.string()), ("wrong", arrow.string())])
 """Tables between actors: clips to read; clips read; rows, or what is `wrong` with the model."""
 
 
+class Roll:
+    """The actors of one pass, by their handles: whoever is on it can be told to go."""
+
+    def __init__(self) -> None:
+        self._signed: list[Any] = []
+
+    def sign(self, actor: Any) -> None:
+        """Put an actor on the roll, or again after it was started again."""
+        self._signed.append(actor)
+
+    def signed(self) -> list[Any]:
+        """All that are on it."""
+        return self._signed
+
+
+def sign(roll: Any) -> None:
+    """Put the actor that this process is on the roll, an actor too; None asks for nothing."""
+    if roll is not None:
+        ray: Any = import_module("ray")
+        ray.get(roll.sign.remote(ray.get_runtime_context().current_actor))
+
+
 class Reading:
     """Reads clips in processes of its own, several calls at a time; no weights are read."""
 
-    def __init__(self, work: Work) -> None:
-        self._wrong: str | None = None
+    def __init__(self, work: Work, roll: Any = None) -> None:
+        sign(roll)
         self._reader: ClipReader | None = None
         try:
             loader = load_processor(resolve(work.model.name)).loader
@@ -65,7 +88,8 @@ class Reading:
 class Answering:
     """A model; calls that come at the same time are written together."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, roll: Any = None) -> None:
+        sign(roll)
         self._desk: Desk | None = None
         self._wrong: str | None = None
         try:

@@ -6,7 +6,8 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from math import floor
 from typing import Any
@@ -112,7 +113,31 @@ def _pass(
     context = ray.data.DataContext.get_current()
     context.max_errored_blocks = len(blocks) if alone else max(50, len(blocks) // 10)
     context.enable_progress_bars = context.print_on_execution_start = False
-    written = _plan(ray, shape, work, blocks, alone=alone)
+    with _roll(ray) as roll:
+        written = _plan(ray, shape, work, blocks, roll, alone=alone)
+        yield from _rows(ray, written, work)
+
+
+@contextmanager
+def _roll(ray: Any) -> Generator[Any]:
+    """A roll for the actors of a pass, which end with it.
+
+    Ray Data lets go of an actor that is just being started again without ending it: it would keep
+    its share of the cluster, a model's GPU, for as long as we stay connected.
+    """
+    from videollama2.scale.actors import Roll
+
+    roll = ray.remote(num_cpus=0)(Roll).remote()
+    try:
+        yield roll
+    finally:
+        with suppress(ray.exceptions.RayError):  # the roll's own process died
+            for actor in ray.get(roll.signed.remote()):
+                ray.kill(actor)
+        ray.kill(roll)
+
+
+def _rows(ray: Any, written: Any, work: Work) -> Iterator[list[dict[str, Any]]]:
     try:
         for table in written.iter_batches(batch_size=None, batch_format="pyarrow"):
             wrong = [one for one in table.column("wrong").to_pylist() if one is not None]
@@ -125,7 +150,7 @@ def _pass(
 
 
 def _plan(
-    ray: Any, shape: Shape, work: Work, blocks: Sequence[Sequence[Clip]], *, alone: bool
+    ray: Any, shape: Shape, work: Work, blocks: Sequence[Sequence[Clip]], roll: Any, *, alone: bool
 ) -> Any:
     """The data set of rows, a block a task; nothing is computed before it is iterated over."""
 
@@ -138,7 +163,7 @@ def _plan(
 
     from videollama2.scale.actors import Answering, Reading
 
-    whole = {"fn_constructor_args": (work,), "batch_size": None, "batch_format": "pyarrow"}
+    whole = {"fn_constructor_args": (work, roll), "batch_size": None, "batch_format": "pyarrow"}
     # With no retry at all, what is sent to an actor that is being started again fails untried.
     whole |= {"max_restarts": -1, "max_task_retries": 1}
     with warnings.catch_warnings():
