@@ -58,3 +58,45 @@ def test_fewer_and_more_frames(run: Callable[..., Path]) -> None:
     values = json.loads((out / "findings_frames.json").read_text())
     assert list(values["found"]) == ["2", "4", "8", "16", "32"]
     assert "<polyline" in (out / "findings_frames.svg").read_text()
+
+
+TINY = (
+    "--scenes", "8", "--held-out", "48", "--batch-size", "4", "--questions", "4", "--steps", "2",
+    "--eye-steps", "2", "--eye-frames", "4", "--language-steps", "2", "--seeds", "2",
+)  # fmt: skip
+
+
+def test_connectors_tried_in_turn(run: Callable[..., Path], tmp_path: Path) -> None:
+    names = ("no RegStage, 3D pool (8,1,1)", "RegStage, 3D conv (2,2,2)")
+    options = (*TINY, "--work", str(tmp_path / "laboratory"), "--only", *names)
+    out = run("findings/connectors.py", *options, "--share", "1/2")
+    first = json.loads((out / "findings_connectors.json").read_text())["found"]
+    assert sum(len(seeds) for seeds in first.values()) < 4
+    run("findings/connectors.py", *options, "--share", "2/2")  # on the same encoders
+    found = json.loads((out / "findings_connectors.json").read_text())["found"]
+    assert {name: list(seeds) for name, seeds in found.items()} == {
+        name: ["0", "1"] for name in names
+    }
+    asked = [{kind: n for kind, (n, _) in c.items()} for s in found.values() for c in s.values()]
+    assert all(one == asked[0] for one in asked)  # every trial is asked the same
+    table = (out / "findings_connectors.md").read_text()
+    assert "45.5 / 42.2 / 47.6 / 45.1" in table
+    assert "| 36 |" in table
+    assert "<polyline" in (out / "findings_downsampling.svg").read_text()
+
+
+def test_with_and_without_the_joint_stage(run: Callable[..., Path], tmp_path: Path) -> None:
+    out = run("findings/joint_stage.py", *TINY, "--work", str(tmp_path / "laboratory"))
+    found = json.loads((out / "findings_joint_stage.json").read_text())["found"]
+    for seeds in found.values():
+        for one in seeds.values():
+            assert one.keys() == {"both", "video alone", "sound alone"}
+            assert len({tuple(n for n, _ in counts.values()) for counts in one.values()}) == 1
+    assert "with the joint stage" in (out / "findings_joint_stage.md").read_text()
+
+
+def test_other_settings_are_refused(run: Callable[..., Path], tmp_path: Path) -> None:
+    options = (*TINY, "--work", str(tmp_path / "laboratory"), "--only", "none of them")
+    run("findings/connectors.py", *options)
+    with pytest.raises(ValueError, match="other settings"):
+        run("findings/connectors.py", *options, "--held-out", "49")

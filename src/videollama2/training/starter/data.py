@@ -102,17 +102,28 @@ def encode_questions(tokenizer: Any, questions: Sequence[Question]) -> dict[str,
     return row
 
 
-def label_arrays(scene: Scene, world: World) -> dict[str, np.ndarray[Any, Any]]:
-    """One scene's encoder targets as arrays (see `Batch`)."""
+def stack_questions(rows: Sequence[Mapping[str, list[int]]]) -> dict[str, Tensor]:
+    """Rows of `encode_questions`, padded to the longest."""
+    longest = max(len(row["ids"]) for row in rows)
+    return {
+        name: torch.tensor([row[name] + [fill] * (longest - len(row[name])) for row in rows])
+        for name, fill in (("ids", 0), ("targets", IGNORED), ("segments", -1), ("offsets", 0))
+    }
+
+
+def label_arrays(
+    scene: Scene, world: World, slots: int = SLOTS, cells: int = CELLS
+) -> dict[str, np.ndarray[Any, Any]]:
+    """One scene's encoder targets as arrays (see `Batch`), in so many slots and rows of cells."""
     colours = list(COLOURS)
-    label = labels(scene, world, SLOTS)
-    things = np.zeros((SLOTS, CELLS, CELLS, len(world.names)), np.float32)
-    movements = np.zeros((SLOTS, CELLS, CELLS, len(MOVEMENTS)), np.float32)
-    plates = np.zeros((SLOTS, CELLS, CELLS, len(colours)), np.float32)
+    label = labels(scene, world, slots)
+    things = np.zeros((slots, cells, cells, len(world.names)), np.float32)
+    movements = np.zeros((slots, cells, cells, len(MOVEMENTS)), np.float32)
+    plates = np.zeros((slots, cells, cells, len(colours)), np.float32)
     for slot, seen in enumerate(label.things):
         for thing in seen:
-            row = min(max(int(thing.y * CELLS), 0), CELLS - 1)
-            column = min(max(int(thing.x * CELLS), 0), CELLS - 1)
+            row = min(max(int(thing.y * cells), 0), cells - 1)
+            column = min(max(int(thing.x * cells), 0), cells - 1)
             things[slot, row, column, world.index[thing.name]] = 1
             movements[slot, row, column, MOVEMENTS.index(thing.movement)] = 1
             if thing.plate is not None:
@@ -187,11 +198,6 @@ class BatchMaker:
         return self._stack(rows, rng)
 
     def _stack(self, rows: list[dict[str, Any]], rng: np.random.Generator) -> Batch:
-        longest = max(len(row["ids"]) for row in rows)
-        text = {
-            name: torch.tensor([row[name] + [fill] * (longest - len(row[name])) for row in rows])
-            for name, fill in (("ids", 0), ("targets", IGNORED), ("segments", -1), ("offsets", 0))
-        }
         stacked = {
             name: _tensor(np.stack([row[name] for row in rows]))
             for name in ("frames", "things", "movements", "plates", "background", "sounds")
@@ -204,7 +210,7 @@ class BatchMaker:
             hide_audio=_tensor((draw >= self.hide) & (draw < 2 * self.hide)),
             kinds=tuple(row["kinds"] for row in rows),
             facts=stack_facts([row["facts"] for row in rows]) if self.hardening else None,
-            **text,
+            **stack_questions(rows),
             **stacked,
         )
 

@@ -11,7 +11,7 @@ from videollama2.model.model import VideoLlama2ForConditionalGeneration
 from videollama2.model.tensors import unflatten
 from videollama2.scenes.names import COLOURS, MOVEMENTS
 from videollama2.scenes.world import World
-from videollama2.training.starter.data import CELLS, IGNORED, Batch
+from videollama2.training.starter.data import IGNORED, Batch
 from videollama2.training.starter.parts import USER
 
 START_BIAS = -4.0  # most words are absent from most tokens
@@ -61,23 +61,29 @@ class WordSpace(nn.Module):
 
     def loss(self, streams: Streams, embeddings: Tensor, batch: Batch) -> Tensor:
         """Binary cross-entropy of words at tokens, and the background's colour of the whole."""
-        video = unflatten(streams.video, 1, (-1, CELLS, CELLS))
+        seen = self.seen_loss(streams.video, embeddings, batch)
+        return seen + self.heard_loss(streams.audio, embeddings, batch)
+
+    def seen_loss(self, video: Tensor, embeddings: Tensor, batch: Batch) -> Tensor:
+        """Of the video's tokens (B, slots x cells x cells, D), laid out as the batch's labels."""
+        video = unflatten(video, 1, tuple(batch.things.shape[1:4]))
         colours = self.scores(video, embeddings, "colours")
         asked = torch.ones_like(batch.plates)
         asked.scatter_(
             -1, batch.background[:, None, None, None, None].expand(*batch.plates.shape[:-1], 1), 0.0
         )
         background = colours.mean((1, 2, 3)) - self.bias["colours"]
-        slots = batch.sounds.shape[1]
-        audio = unflatten(streams.audio, 1, (slots, -1))
-        heard = self.scores(audio, embeddings, "sounds").logsumexp(2)
         return (
             _bce(self.scores(video, embeddings, "things"), batch.things)
             + 0.5 * _bce(self.scores(video, embeddings, "movements"), batch.movements)
             + 0.5 * _bce(colours, batch.plates, asked)
             + 0.2 * F.cross_entropy(background, batch.background)
-            + _bce(heard, batch.sounds)
         )
+
+    def heard_loss(self, audio: Tensor, embeddings: Tensor, batch: Batch) -> Tensor:
+        """Of the sound's tokens (B, tokens, D), as many of them for each slot of the labels."""
+        audio = unflatten(audio, 1, (batch.sounds.shape[1], -1))
+        return _bce(self.scores(audio, embeddings, "sounds").logsumexp(2), batch.sounds)
 
 
 def _bce(scores: Tensor, targets: Tensor, weight: Tensor | None = None) -> Tensor:

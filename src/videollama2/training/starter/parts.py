@@ -1,6 +1,6 @@
 """What the starter is made of: its tokenizer and its configuration."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -85,9 +85,14 @@ SIZES = {
 
 
 def build_config(
-    tokenizer: PreTrainedTokenizerFast, size: str = "small", **text_changes: Any
+    tokenizer: PreTrainedTokenizerFast,
+    size: str = "small",
+    connector: Mapping[str, Any] | None = None,
+    **text_changes: Any,
 ) -> VideoLlama2Config:
     """A model of a size of `SIZES`: ViT, STC v35, BEATs-style encoder, MLP, Qwen2-style model.
+
+    `connector` is another connector's configuration.
 
     Raises:
         ValueError: there is no such size.
@@ -143,7 +148,7 @@ def build_config(
         vision_config=vision,
         text_config=text,
         audio_config=audio,
-        connector_config={"connector_type": "stc_connector_v35", "depth": 1},
+        connector_config=dict(connector or {"connector_type": "stc_connector_v35", "depth": 1}),
         vision_feature_layer=-1,
         num_frames=NUM_FRAMES,
         media_mode="native",

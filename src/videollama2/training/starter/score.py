@@ -10,7 +10,7 @@ import torch
 from videollama2.model.model import VideoLlama2ForConditionalGeneration
 from videollama2.model.tensors import integers
 from videollama2.training.starter.data import IGNORED, Batch, BatchMaker
-from videollama2.training.starter.objective import answer_logits, encode
+from videollama2.training.starter.objective import Streams, answer_logits, encode
 
 STREAMS = ("both", "picture", "sound")
 
@@ -44,12 +44,20 @@ def with_stream(batch: Batch, stream: str) -> Batch:
 def right_answers(
     model: VideoLlama2ForConditionalGeneration, batch: Batch, tokenizer: Any
 ) -> list[tuple[str, tuple[int, ...], bool]]:
+    """`right_of` what the encoders make of the batch."""
+    return right_of(model, encode(model, batch), batch, tokenizer)
+
+
+@torch.inference_mode()
+def right_of(
+    model: VideoLlama2ForConditionalGeneration, streams: Streams, batch: Batch, tokenizer: Any
+) -> list[tuple[str, tuple[int, ...], bool]]:
     """(type, answer's tokens, right) of each question.
 
     An answer whose every token, its end included, is the most likely one after the right tokens
     before it is the answer that greedy decoding gives.
     """
-    logits, targets = answer_logits(model, encode(model, batch), batch, tokenizer)
+    logits, targets = answer_logits(model, streams, batch, tokenizer)
     hits = logits.argmax(-1) == targets
     wanted = batch.targets != IGNORED
     rows = torch.arange(wanted.shape[0], device=wanted.device)[:, None].expand_as(wanted)[wanted]

@@ -1,0 +1,178 @@
+"""Eye and language model of the laboratory, each taught alone, and what they make of all scenes."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from laboratory import (
+    HEARD,
+    LAYOUTS,
+    PATCHES,
+    SEEN,
+    SPLITS,
+    Encoded,
+    Laboratory,
+    laid_out,
+    told,
+)
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from videollama2 import VideoLlama2
+from videollama2.model.model import VideoLlama2ForConditionalGeneration
+from videollama2.model.tensors import unflatten
+from videollama2.processing.fbank import fbank
+from videollama2.scenes.names import COLOURS
+from videollama2.scenes.rendering import render_frames
+from videollama2.scenes.sounds import render_sound
+from videollama2.training.starter.data import label_arrays
+from videollama2.training.starter.objective import WordSpace, answer_logits
+from videollama2.training.starter.parts import FRAME_PIXELS, NUM_FRAMES
+from videollama2.training.starter.train import build_optimizer, cosine, descend
+
+log = logging.getLogger("videollama2.findings")
+CELLS = 3
+TAKES = 64  # scenes that are encoded at a time
+
+
+def save(state: dict[str, Any], path: Path) -> None:
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    os.replace(partial, path)
+
+
+def language_model(lab: Laboratory) -> dict[str, Tensor]:
+    """Weights of the language model, taught on scenes that were told, one stream at a time."""
+    path = lab.folder / "language.pt"
+    if path.exists():
+        return torch.load(path, weights_only=True)
+    torch.manual_seed(0)
+    settings = lab.settings
+    model = VideoLlama2ForConditionalGeneration(lab.config())
+    words = WordSpace(lab.tokenizer, lab.world)
+    optimizer = build_optimizer(model.model.language_model, 0.05)
+    recent = 0.0
+    for step in range(settings.language_steps):
+        rng = np.random.default_rng([1, step])
+        for group in optimizer.param_groups:
+            warm = min(1.0, (step + 1) / 100)
+            group["lr"] = warm * cosine(settings.learning_rate, step / settings.language_steps)
+        loss = told_loss(lab, model, words, rng)
+        descend(model.model.language_model, optimizer, loss)
+        recent = 0.98 * recent + 0.02 * loss.item() if recent else loss.item()
+        if step % 100 == 99:
+            log.info("language model: step %d, loss %.3f", step + 1, recent)
+    state = model.model.language_model.state_dict()
+    save(state, path)
+    return state
+
+
+def told_loss(lab: Laboratory, model: Any, words: WordSpace, rng: np.random.Generator) -> Tensor:
+    """Every row shows one stream, in a layout drawn for the batch, and is asked about that one."""
+    indices = rng.integers(2**40, size=lab.settings.batch_size)  # scenes without end
+    kinds = SEEN if rng.random() < 0.7 else HEARD
+    batch = lab.batch("train", [int(i) for i in indices], rng, kinds)
+    batch = laid_out(batch, LAYOUTS[int(rng.integers(len(LAYOUTS)))])
+    shown = torch.full_like(batch.hide_video, kinds is SEEN)
+    batch = replace(batch, hide_video=~shown, hide_audio=shown)
+    logits, targets = answer_logits(model, told(model, words, batch), batch, lab.tokenizer)
+    return F.cross_entropy(logits, targets)
+
+
+def eye(lab: Laboratory) -> dict[str, Tensor]:
+    """Weights of the vision tower, taught on single frames: what is in each of nine cells."""
+    path = lab.folder / "eye.pt"
+    if path.exists():
+        return torch.load(path, weights_only=True)
+    torch.manual_seed(0)
+    settings, colours = lab.settings, len(COLOURS)
+    model = VideoLlama2ForConditionalGeneration(lab.config())
+    things = len(lab.world.names)
+    head = nn.Linear(model.config.vision_config.hidden_size, things + 2 * colours)
+    nn.init.constant_(head.bias, -4.0)
+    both = nn.ModuleList([model.model.vision_tower, head])
+    optimizer = build_optimizer(both, 0.05)
+    recent = 0.0
+    for step in range(settings.eye_steps):
+        rng = np.random.default_rng([2, step])
+        pixels, labels, background = frames(lab, rng)
+        for group in optimizer.param_groups:
+            warm = min(1.0, (step + 1) / 100)
+            group["lr"] = warm * cosine(settings.learning_rate, step / settings.eye_steps)
+        said = head(model.model.encode_frames(pixels)[:, 0])
+        grid = unflatten(said, 1, (CELLS, PATCHES // CELLS, CELLS, PATCHES // CELLS))
+        cells = grid[..., : things + colours].logsumexp((2, 4))
+        loss = F.binary_cross_entropy_with_logits(cells, labels, reduction="none").sum(-1).mean()
+        loss = loss + 0.2 * F.cross_entropy(said[..., things + colours :].mean(1), background)
+        descend(both, optimizer, loss)
+        recent = 0.98 * recent + 0.02 * loss.item() if recent else loss.item()
+        if step % 100 == 99:
+            log.info("eye: step %d, loss %.3f", step + 1, recent)
+    state = model.model.vision_tower.state_dict()
+    save(state, path)
+    return state
+
+
+def frames(lab: Laboratory, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Single frames of scenes (N, 1, 3, H, W), what their cells hold, their backgrounds."""
+    pictures: list[Any] = []
+    labels: list[Any] = []
+    background: list[int] = []
+    for index in rng.integers(2**40, size=lab.settings.eye_frames):
+        scene, _ = lab.scene("train", int(index))
+        slot = int(rng.integers(NUM_FRAMES))
+        arrays = label_arrays(scene, lab.world, NUM_FRAMES, CELLS)
+        pictures.append(render_frames(scene, lab.world, [(slot + 0.5) / 2], FRAME_PIXELS))
+        labels.append(np.concatenate([arrays["things"][slot], arrays["plates"][slot]], -1))
+        background.append(int(arrays["background"]))
+    return (
+        pixels_of(np.stack(pictures)),
+        torch.from_numpy(np.stack(labels)),
+        torch.tensor(background),
+    )
+
+
+def pixels_of(frames_BTHWC: Any) -> Tensor:
+    return torch.from_numpy(frames_BTHWC).permute(0, 1, 4, 2, 3).float() / 127.5 - 1.0
+
+
+@torch.inference_mode()
+def encoded(lab: Laboratory, split: str, seeing: dict[str, Tensor]) -> Encoded:
+    """What the frozen eye and the starter's ear make of a split's scenes, computed once."""
+    kept = Encoded(lab.folder, split)
+    if kept.path("audio").exists():
+        return kept
+    model = VideoLlama2ForConditionalGeneration(lab.config())
+    model.model.vision_tower.load_state_dict(seeing)
+    starter = cast("Any", VideoLlama2.from_pretrained("starter", device="cpu").model)
+    count = lab.settings.scenes if split == "train" else lab.settings.held_out
+    seen: list[Any] = []
+    heard: list[Any] = []
+    for first in range(0, count, TAKES):
+        drawn = [lab.scene(split, index) for index in range(first, min(first + TAKES, count))]
+        pictures = np.stack(
+            [render_frames(scene, lab.world, times, FRAME_PIXELS) for scene, times in drawn]
+        )
+        sound = torch.from_numpy(np.stack([render_sound(scene, lab.world) for scene, _ in drawn]))
+        seen.append(model.model.encode_frames(pixels_of(pictures)).half().numpy())
+        heard.append(starter.get_audio_features(fbank(sound)).last_hidden_state.half().numpy())
+        if (first // TAKES) % 16 == 15:
+            log.info("%s: %d of %d scenes encoded", split, first + len(drawn), count)
+    for stream, values in (("video", seen), ("audio", heard)):
+        partial = kept.path(stream).with_suffix(".partial.npy")
+        np.save(partial, np.concatenate(values))
+        os.replace(partial, kept.path(stream))
+    return kept
+
+
+def prepare(lab: Laboratory) -> tuple[dict[str, Tensor], dict[str, Encoded]]:
+    """The language model's weights, and both splits encoded; made where they are not there."""
+    lab.check_settings()
+    language, seeing = language_model(lab), eye(lab)
+    return language, {split: encoded(lab, split, seeing) for split in SPLITS}

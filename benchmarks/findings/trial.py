@@ -1,0 +1,238 @@
+"""One trial of the laboratory: a fresh connector, so many steps, and what it then answers rightly.
+
+Trials of a finding stand in a grid of variants and seeds. Each is written down by itself, so that a
+finding goes on where it stopped, and several processes can share it (`--share 1/2`, `--share 2/2`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import logging
+import os
+import statistics
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from chart import Point
+from laboratory import BOTH, HEARD, PATCHES, SEEN, Encoded, Laboratory, Settings, laid_out
+from pretraining import prepare
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from videollama2.model.model import VideoLlama2ForConditionalGeneration
+from videollama2.model.tokens import config_connector_shape
+from videollama2.scenes.questions import all_texts
+from videollama2.scenes.world import load_world
+from videollama2.training.starter.data import NUM_FRAMES, Batch
+from videollama2.training.starter.objective import Streams, WordSpace, answer_logits
+from videollama2.training.starter.parts import build_tokenizer
+from videollama2.training.starter.score import right_of
+from videollama2.training.starter.train import build_optimizer, cosine, descend
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import common
+
+log = logging.getLogger("videollama2.findings")
+STC = {"connector_type": "stc_connector_v35", "depth": 2}
+T_975 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365}
+Counts = dict[str, list[int]]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is tried: a connector, and which streams rows show in training.
+
+    `streams` is "video"; "apart" (each row shows video or sound); or "joint" (nine of ten rows of
+    video and sound show both).
+    """
+
+    name: str
+    connector: Mapping[str, Any]
+    streams: str = "video"
+    published: Mapping[str, float] | None = None
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return SEEN if self.streams == "video" else (*SEEN, *HEARD, *BOTH)
+
+
+class Trial(nn.Module):
+    """A model with a fresh connector and projector, and the language model that was told scenes."""
+
+    def __init__(self, lab: Laboratory, variant: Variant, language: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.lab, self.variant = lab, variant
+        self.model = VideoLlama2ForConditionalGeneration(lab.config(variant.connector))
+        self.model.model.language_model.load_state_dict(language)
+        self.model.model.vision_tower.requires_grad_(False)
+        self.model.model.audio_tower.requires_grad_(False)
+        self.words = WordSpace(lab.tokenizer, lab.world)
+        shape = config_connector_shape(self.model.config.connector_config)
+        self.layout = shape.output_grid(NUM_FRAMES, PATCHES, PATCHES)
+
+    def streams(self, kept: Encoded, indices: Sequence[int]) -> Streams:
+        """The tokens of these scenes; of the video alone, none of sound."""
+        rows = np.sort(np.asarray(indices))
+        video = torch.from_numpy(kept.video[rows]).float()
+        back = torch.from_numpy(np.argsort(np.argsort(indices)))
+        seen = cast("Tensor", self.model.model.join_frames(video[back]))
+        if self.variant.streams == "video":
+            return Streams(seen, seen[:, :0])
+        audio = torch.from_numpy(kept.audio[rows]).float()
+        return Streams(seen, cast("Tensor", self.model.model.project_sounds(audio[back])))
+
+    def hidden(self, batch: Batch, rng: np.random.Generator) -> Batch:
+        """The batch with streams hidden as the variant has it."""
+        if self.variant.streams == "video":
+            return batch
+        draw = torch.from_numpy(rng.random(len(batch.kinds)))
+        one = 0.5 if self.variant.streams == "apart" else 0.05
+        return replace(batch, hide_video=draw < one, hide_audio=draw >= 1 - one)
+
+    def loss(self, batch: Batch, streams: Streams) -> Tensor:
+        """Answers, and a share of the words that stand at the tokens."""
+        logits, targets = answer_logits(self.model, streams, batch, self.lab.tokenizer)
+        table = cast("nn.Embedding", self.model.get_input_embeddings()).weight
+        words = self.words.seen_loss(streams.video, table, batch)
+        if self.variant.streams != "video":
+            words = words + self.words.heard_loss(streams.audio, table, batch)
+        return F.cross_entropy(logits, targets) + self.lab.settings.word_space_weight * words
+
+
+def train(
+    lab: Laboratory,
+    variant: Variant,
+    seed: int,
+    language: Mapping[str, Tensor],
+    kept: Encoded,
+) -> Trial:
+    """The trial of a seed, trained; the same scenes and questions for every variant."""
+    torch.manual_seed(seed)
+    trial, settings = Trial(lab, variant, language), lab.settings
+    optimizer = build_optimizer(trial, 0.05)
+    order = np.random.default_rng([3, seed]).permutation(
+        np.tile(
+            np.arange(settings.scenes), -(-settings.steps * settings.batch_size // settings.scenes)
+        )
+    )
+    for step in range(settings.steps):
+        rng = np.random.default_rng([4, seed, step])
+        indices = [int(i) for i in order[step * settings.batch_size :][: settings.batch_size]]
+        batch = lab.batch("train", indices, rng, variant.kinds)
+        batch = trial.hidden(laid_out(batch, trial.layout), rng)
+        for group in optimizer.param_groups:
+            warm = min(1.0, (step + 1) / 30)
+            group["lr"] = warm * cosine(settings.learning_rate, step / settings.steps)
+        loss = trial.loss(batch, trial.streams(kept, indices))
+        descend(trial, optimizer, loss)
+        if step % 100 == 99:
+            log.info("%s, seed %d: step %d, loss %.3f", variant.name, seed, step + 1, loss.item())
+    return trial
+
+
+@torch.inference_mode()
+def score(trial: Trial, kept: Encoded, hide: str | None = None) -> Counts:
+    """Question type -> [asked, right] over the held-out scenes; `hide` hides "video" or "audio"."""
+    trial.eval()
+    asked, right = Counter[str](), Counter[str]()
+    size = trial.lab.settings.batch_size
+    for first in range(0, trial.lab.settings.held_out, size):
+        indices = range(first, min(first + size, trial.lab.settings.held_out))
+        rng = np.random.default_rng([5, first])
+        batch = trial.lab.batch("held out", indices, rng, trial.variant.kinds)
+        if hide is not None:
+            batch = replace(batch, **{f"hide_{hide}": torch.ones_like(batch.hide_video)})
+        streams = trial.streams(kept, indices)
+        for kind, _, hit in right_of(trial.model, streams, batch, trial.lab.tokenizer):
+            asked[kind] += 1
+            right[kind] += hit
+    return {kind: [asked[kind], right[kind]] for kind in sorted(asked)}
+
+
+def parser(text: str | None) -> argparse.ArgumentParser:
+    """The options that all findings in the laboratory have."""
+    made = argparse.ArgumentParser(
+        description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("--world", default=None, help="packed pictures and notes")
+    made.add_argument("--work", type=Path, default=Path("outputs/laboratory"), help="kept between")
+    made.add_argument("--seeds", type=int, default=3)
+    made.add_argument("--share", default="1/1", metavar="N/OF", help="of the trials, for processes")
+    made.add_argument("--only", nargs="*", help="only these variants, by name")
+    made.add_argument("--out", type=Path, default=common.RESULTS)
+    for field in fields(Settings):
+        kind = type(field.default)
+        made.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=field.default)
+    return made
+
+
+def trials(
+    finding: str, variants: Sequence[Variant], args: argparse.Namespace, of: Callable[..., Any]
+) -> dict[str, Any]:
+    """Runs what is not there yet of a share; then what all shares have found so far.
+
+    `of(trial, held out)` is what is kept of a trial. The file holds variant -> seed -> that.
+    """
+    settings = Settings(**{field.name: getattr(args, field.name) for field in fields(Settings)})
+    world = load_world(args.world)
+    lab = Laboratory(world, build_tokenizer(all_texts(world)), args.work, settings)
+    language, kept = prepare(lab)
+    (lab.folder / "trials").mkdir(exist_ok=True)
+    share, shares = (int(number) for number in args.share.split("/"))
+    wanted = [variant for variant in variants if not args.only or variant.name in args.only]
+    grid = [(variant, seed) for seed in range(args.seeds) for variant in wanted]
+    for variant, seed in grid[share - 1 :: shares]:
+        file = lab.folder / "trials" / f"{variant.name}, {seed}.json".replace("/", "-")
+        if file.exists():
+            continue
+        found = of(train(lab, variant, seed, language, kept["train"]), kept["held out"])
+        partial = file.with_suffix(".partial")
+        partial.write_text(json.dumps(found) + "\n")
+        os.replace(partial, file)
+    found = {variant.name: _found(lab, variant, args.seeds) for variant in variants}
+    values = {
+        "settings": asdict(settings),
+        "found": {name: seeds for name, seeds in found.items() if seeds},
+        "hardware": common.hardware("cpu"),
+        "commit": common.commit(),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": " ".join(["python", *sys.argv]),
+    }
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / f"findings_{finding}.json").write_text(json.dumps(values, indent=1) + "\n")
+    return values["found"]
+
+
+def _found(lab: Laboratory, variant: Variant, seeds: int) -> dict[str, Any]:
+    files = {
+        str(seed): lab.folder / "trials" / f"{variant.name}, {seed}.json".replace("/", "-")
+        for seed in range(seeds)
+    }
+    return {seed: json.loads(file.read_text()) for seed, file in files.items() if file.exists()}
+
+
+def mean_of(counts: Counts, kinds: Sequence[str]) -> float:
+    """The mean of the types' shares, each type weighing the same."""
+    return statistics.fmean(counts[kind][1] / counts[kind][0] for kind in kinds if kind in counts)
+
+
+def over_seeds(values: Sequence[float]) -> Point:
+    """Their mean and its 95 % interval by Student's t; of one seed alone there is none."""
+    mean = statistics.fmean(values)
+    if len(values) < 2:
+        return Point(mean, mean, mean)
+    spread = T_975[len(values) - 1] * statistics.stdev(values) / len(values) ** 0.5
+    return Point(mean, mean - spread, mean + spread)
+
+
+def shown(point: Point, sign: str = "") -> str:
+    """A point as tables have it."""
+    return f"{point.value:{sign}.3f} ({point.low:{sign}.3f} to {point.high:{sign}.3f})"
