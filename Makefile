@@ -10,7 +10,7 @@ VLLM_STAMP := $(VLLM_VENV)/.installed
 # Large blocks stay with the process: handing them back and forth costs a quarter of a CPU's time.
 STARTER_MEMORY := MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_MMAP_THRESHOLD_=100000000000
 
-.PHONY: help install demo test test-mixins test-transformers test-ray test-vllm venv-vllm test-faults test-faults-short fuzz test-browser check format starter starter-larger starter-report starter-clips docs bench bench-gpu clean
+.PHONY: help install demo test test-mixins test-transformers test-ray test-vllm venv-vllm test-faults test-faults-short fuzz test-browser check format starter starter-larger starter-report starter-clips findings docs bench bench-gpu clean
 .DEFAULT_GOAL := help
 
 help:  ## list what can be made
@@ -116,6 +116,14 @@ starter-report: $(STAMP)  ## accuracy of the starter on held-out clips, by quest
 
 starter-clips: $(STAMP)  ## render the held-out clips and their questions again
 	$(BIN)/python scripts/make_starter_clips.py --world starter-assets/world.npz --out tests/starter/clips --count 60
+
+FINDINGS := $(BIN)/python benchmarks/findings
+findings: $(STAMP)  ## the paper's findings again in the made world: resumable, about two hours on two cores
+	test -f starter-assets/world.npz || $(BIN)/python scripts/fetch_scene_assets.py
+	$(FINDINGS)/soundtrack.py --world starter-assets/world.npz
+	$(FINDINGS)/frames.py
+	$(FINDINGS)/connectors.py --world starter-assets/world.npz
+	$(FINDINGS)/joint_stage.py --world starter-assets/world.npz
 
 docs: $(STAMP)  ## draw the architecture picture from the code's own shapes
 	$(BIN)/python scripts/draw_architecture.py

@@ -3,9 +3,9 @@
     python benchmarks/findings/connectors.py --world starter-assets/world.npz
 
 Nine connectors, with and without RegStage, by pooling or convolution over space or over space and time;
-then STC with other downsamplings. Each is new, and trained together with the same language model on the
-same scenes and questions for the same number of steps, on what the same frozen eye saw: 8 frames of 6 x 6
-patches (the paper: 8 of 24 x 24). See `laboratory.py` for what eye and language model learned before.
+then STC with other downsamplings. Each is new, and trained as the paper does, alone and then with the same
+language model, on the same scenes and questions for the same number of steps, on what the same frozen eye saw:
+8 frames of 6 x 6 patches (the paper: 8 of 24 x 24). See `laboratory.py` for what eye and language model learned before.
 """
 
 from __future__ import annotations

@@ -69,7 +69,9 @@ class Settings:
     eye_steps: int = 1500
     eye_frames: int = 96
     language_steps: int = 2000
-    steps: int = 400
+    align_steps: int = 700  # of the connector alone
+    align_learning_rate: float = 2e-3
+    steps: int = 150  # of connector and language model
     learning_rate: float = 1e-3
     word_space_weight: float = 0.3
 

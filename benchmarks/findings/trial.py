@@ -97,14 +97,19 @@ class Trial(nn.Module):
         one = 0.5 if self.variant.streams == "apart" else 0.05
         return replace(batch, hide_video=draw < one, hide_audio=draw >= 1 - one)
 
-    def loss(self, batch: Batch, streams: Streams) -> Tensor:
-        """Answers, and a share of the words that stand at the tokens."""
-        logits, targets = answer_logits(self.model, streams, batch, self.lab.tokenizer)
+    def words_loss(self, batch: Batch, streams: Streams) -> Tensor:
+        """How far tokens are from the words that are true where they stand."""
         table = cast("nn.Embedding", self.model.get_input_embeddings()).weight
         words = self.words.seen_loss(streams.video, table, batch)
-        if self.variant.streams != "video":
-            words = words + self.words.heard_loss(streams.audio, table, batch)
-        return F.cross_entropy(logits, targets) + self.lab.settings.word_space_weight * words
+        if self.variant.streams == "video":
+            return words
+        return words + self.words.heard_loss(streams.audio, table, batch)
+
+    def loss(self, batch: Batch, streams: Streams) -> Tensor:
+        """Answers, and a share of the words."""
+        logits, targets = answer_logits(self.model, streams, batch, self.lab.tokenizer)
+        share = self.lab.settings.word_space_weight
+        return F.cross_entropy(logits, targets) + share * self.words_loss(batch, streams)
 
 
 def train(
@@ -114,27 +119,34 @@ def train(
     language: Mapping[str, Tensor],
     kept: Encoded,
 ) -> Trial:
-    """The trial of a seed, trained; the same scenes and questions for every variant."""
+    """The trial of a seed, trained in two stages, as the paper's are.
+
+    First the connector alone (and the sound's projector) learns to put words where they are true,
+    the language model frozen; then both learn from questions. Scenes and questions are the same
+    for every variant.
+    """
     torch.manual_seed(seed)
     trial, settings = Trial(lab, variant, language), lab.settings
-    optimizer = build_optimizer(trial, 0.05)
-    order = np.random.default_rng([3, seed]).permutation(
-        np.tile(
-            np.arange(settings.scenes), -(-settings.steps * settings.batch_size // settings.scenes)
-        )
-    )
-    for step in range(settings.steps):
-        rng = np.random.default_rng([4, seed, step])
-        indices = [int(i) for i in order[step * settings.batch_size :][: settings.batch_size]]
-        batch = lab.batch("train", indices, rng, variant.kinds)
-        batch = trial.hidden(laid_out(batch, trial.layout), rng)
-        for group in optimizer.param_groups:
-            warm = min(1.0, (step + 1) / 30)
-            group["lr"] = warm * cosine(settings.learning_rate, step / settings.steps)
-        loss = trial.loss(batch, trial.streams(kept, indices))
-        descend(trial, optimizer, loss)
-        if step % 100 == 99:
-            log.info("%s, seed %d: step %d, loss %.3f", variant.name, seed, step + 1, loss.item())
+    talks = trial.model.model.language_model
+    for stage in (0, 1):
+        talks.requires_grad_(bool(stage))
+        steps = (settings.align_steps, settings.steps)[stage]
+        peak = (settings.align_learning_rate, settings.learning_rate)[stage]
+        optimizer = build_optimizer(trial, 0.05)
+        for step in range(steps):
+            rng = np.random.default_rng([4, seed, stage, step])
+            indices = [int(i) for i in rng.integers(settings.scenes, size=settings.batch_size)]
+            batch = lab.batch("train", indices, rng, variant.kinds if stage else ())
+            batch = trial.hidden(laid_out(batch, trial.layout), rng)
+            for group in optimizer.param_groups:
+                group["lr"] = min(1.0, (step + 1) / 30) * cosine(peak, step / steps)
+            streams = trial.streams(kept, indices)
+            loss = trial.loss(batch, streams) if stage else trial.words_loss(batch, streams)
+            descend(trial, optimizer, loss)
+            if step % 50 == 49:
+                words = "questions" if stage else "words"
+                done = f"{words}, step {step + 1}, loss {loss.item():.3f}"
+                log.info("%s, seed %d: %s", variant.name, seed, done)
     return trial
 
 

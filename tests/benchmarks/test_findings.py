@@ -62,7 +62,8 @@ def test_fewer_and_more_frames(run: Callable[..., Path]) -> None:
 
 TINY = (
     "--scenes", "8", "--held-out", "48", "--batch-size", "4", "--questions", "4", "--steps", "2",
-    "--eye-steps", "2", "--eye-frames", "4", "--language-steps", "2", "--seeds", "2",
+    "--eye-steps", "2", "--eye-frames", "4", "--language-steps", "2", "--align-steps", "2",
+    "--seeds", "2",
 )  # fmt: skip
 
 
