@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-COLOURS = ("#2563eb", "#dc2626", "#059669", "#9333ea", "#d97706", "#475569")
-WIDTH, HEIGHT, LEFT, TOP, LEGEND = 460, 240, 52, 44, 190
+COLOURS = (
+    "#2563eb", "#dc2626", "#059669", "#9333ea", "#d97706", "#475569", "#0891b2", "#db2777", "#65a30d",
+)  # fmt: skip
+WIDTH, HEIGHT, LEFT, TOP = 460, 240, 52, 44
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ def line_chart(
 ) -> str:
     """One line a name over evenly spaced `names`, bars for intervals, 0 to 1 upwards."""
     step = WIDTH / len(names)
+    legend = 24 + 7 * max((len(label) for label in lines), default=0)
     parts = [f'<text x="12" y="20" font-weight="bold">{title}</text>']
     for tenth in range(0, 11, 2):
         y = _height(tenth / 10)
@@ -50,7 +53,7 @@ def line_chart(
         y = TOP + 12 + 18 * turn
         parts.append(f'<text x="{LEFT + WIDTH + 16}" y="{y}" fill="{colour}">{label}</text>')
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{LEFT + WIDTH + LEGEND}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{LEFT + WIDTH + legend}" '
         f'height="{bottom + 14}" font-family="sans-serif" font-size="12">'
         f'<rect width="100%" height="100%" fill="white"/>{"".join(parts)}</svg>\n'
     )

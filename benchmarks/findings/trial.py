@@ -246,5 +246,7 @@ def over_seeds(values: Sequence[float]) -> Point:
 
 
 def shown(point: Point, sign: str = "") -> str:
-    """A point as tables have it."""
+    """A point as tables have it; without an interval where there is none."""
+    if point.low == point.high:
+        return f"{point.value:{sign}.3f}"
     return f"{point.value:{sign}.3f} ({point.low:{sign}.3f} to {point.high:{sign}.3f})"
