@@ -10,7 +10,6 @@ Resumable: what the result file holds already is not measured again.
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import sys
 from dataclasses import asdict
@@ -73,12 +72,7 @@ def main() -> None:
         values["found"][str(frames)] = measure(
             robustness.samples_of(model, robustness.CLIPS, args.clips)
         )
-        values |= {
-            "hardware": common.hardware("cpu"),
-            "commit": common.commit(),
-            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "command": " ".join(["python", *sys.argv]),
-        }
+        values |= common.facts("cpu")
         file.write_text(json.dumps(values, indent=1) + "\n")
     found = values["found"]
     names = [name for name in ("all", *GROUPS) if all(name in row for row in found.values())]

@@ -23,13 +23,13 @@ VARIANTS = (
     Variant("without the joint stage", STC, "apart"),
     Variant("with the joint stage", STC, "joint"),
 )
-HIDDEN = {"both": None, "video alone": "audio", "sound alone": "video"}
+STREAMS = {"both": "both", "video alone": "picture", "sound alone": "sound"}
 COLUMNS = {"seen": SEEN, "heard": HEARD, **{kind: (kind,) for kind in BOTH}}
 
 
 def scores(trial: Trial, kept: Encoded) -> dict[str, Counts]:
     """With which streams -> counts."""
-    return {name: score(trial, kept, hide) for name, hide in HIDDEN.items()}
+    return {name: score(trial, kept, stream) for name, stream in STREAMS.items()}
 
 
 def as_text(found: dict[str, Any]) -> str:
@@ -39,7 +39,7 @@ def as_text(found: dict[str, Any]) -> str:
         "| --- | --- |" + " ---: |" * len(COLUMNS),
     ]
     for name, seeds in found.items():
-        for streams in HIDDEN:
+        for streams in STREAMS:
             cells = [
                 shown(over_seeds([mean_of(one[streams], kinds) for one in seeds.values()]))
                 for kinds in COLUMNS.values()
@@ -62,7 +62,7 @@ def main() -> None:
             for kinds in COLUMNS.values()
         ]
         for name, seeds in found.items()
-        for streams in HIDDEN
+        for streams in STREAMS
     }
     title = f"Held-out scenes, mean of {args.seeds} seeds, 95 % intervals"
     picture = line_chart(title, "types of question", list(COLUMNS), lines)

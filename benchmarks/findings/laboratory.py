@@ -9,9 +9,8 @@ ear is the starter's. Eye and ear stay frozen, and what they make of each scene 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -25,7 +24,7 @@ from videollama2.model.config import VideoLlama2Config
 from videollama2.model.model import VideoLlama2ForConditionalGeneration
 from videollama2.model.tensors import unflatten
 from videollama2.scenes.drawing import draw_scene
-from videollama2.scenes.questions import ask
+from videollama2.scenes.questions import KINDS, ask
 from videollama2.scenes.scene import Scene
 from videollama2.scenes.world import World
 from videollama2.training.starter.data import (
@@ -118,27 +117,14 @@ class Laboratory:
         self, split: str, index: int, rng: np.random.Generator, kinds: Sequence[str]
     ) -> dict[str, Any]:
         scene, _ = self.scene(split, index)
-        rare = dict.fromkeys((*SEEN, *HEARD, *BOTH, "list_things", "describe"), RARE)
-        questions = ask(scene, self.world, rng, 22, eagerness={**rare, **dict.fromkeys(kinds, 1.0)})
+        eagerness = {**dict.fromkeys(KINDS, RARE), **dict.fromkeys(kinds, 1.0)}
+        questions = ask(scene, self.world, rng, len(KINDS), eagerness=eagerness)
         asked = [one for one in questions if one.kind in kinds][: self.settings.questions]
         return {
             **label_arrays(scene, self.world, NUM_FRAMES, PATCHES),
             "kinds": tuple(question.kind for question in asked),
             **encode_questions(self.tokenizer, asked),
         }
-
-    def check_settings(self) -> None:
-        """A folder holds what was made with one set of settings.
-
-        Raises:
-            ValueError: it was made with others.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / "settings.json"
-        values = asdict(self.settings) | {"world": list(self.world.names)}
-        if path.exists() and json.loads(path.read_text()) != values:
-            raise ValueError(f"{path} was made with other settings: use them, or another folder")
-        path.write_text(json.dumps(values, indent=1) + "\n")
 
 
 @dataclass(frozen=True)

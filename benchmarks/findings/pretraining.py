@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,9 +33,9 @@ from videollama2.scenes.names import COLOURS
 from videollama2.scenes.rendering import render_frames
 from videollama2.scenes.sounds import render_sound
 from videollama2.training.starter.data import label_arrays
-from videollama2.training.starter.objective import WordSpace, answer_logits
+from videollama2.training.starter.objective import WordSpace, answer_logits, pixels_of
 from videollama2.training.starter.parts import FRAME_PIXELS, NUM_FRAMES
-from videollama2.training.starter.train import build_optimizer, cosine, descend
+from videollama2.training.starter.train import build_optimizer, cosine, descend, keep_settings
 
 log = logging.getLogger("videollama2.findings")
 CELLS = 3
@@ -47,6 +48,22 @@ def save(state: dict[str, Any], path: Path) -> None:
     os.replace(partial, path)
 
 
+def teach(
+    name: str, parts: nn.Module, loss_of: Callable[[int], Tensor], steps: int, rate: float
+) -> None:
+    """So many steps down `loss_of(step)`, the rate along a cosine."""
+    optimizer = build_optimizer(parts, 0.05)
+    recent = 0.0
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = min(1.0, (step + 1) / 100) * cosine(rate, step / steps)
+        loss = loss_of(step)
+        descend(parts, optimizer, loss)
+        recent = 0.98 * recent + 0.02 * loss.item() if recent else loss.item()
+        if step % 100 == 99:
+            log.info("%s: step %d, loss %.3f", name, step + 1, recent)
+
+
 def language_model(lab: Laboratory) -> dict[str, Tensor]:
     """Weights of the language model, taught on scenes that were told, one stream at a time."""
     path = lab.folder / "language.pt"
@@ -56,18 +73,13 @@ def language_model(lab: Laboratory) -> dict[str, Tensor]:
     settings = lab.settings
     model = VideoLlama2ForConditionalGeneration(lab.config())
     words = WordSpace(lab.tokenizer, lab.world)
-    optimizer = build_optimizer(model.model.language_model, 0.05)
-    recent = 0.0
-    for step in range(settings.language_steps):
-        rng = np.random.default_rng([1, step])
-        for group in optimizer.param_groups:
-            warm = min(1.0, (step + 1) / 100)
-            group["lr"] = warm * cosine(settings.learning_rate, step / settings.language_steps)
-        loss = told_loss(lab, model, words, rng)
-        descend(model.model.language_model, optimizer, loss)
-        recent = 0.98 * recent + 0.02 * loss.item() if recent else loss.item()
-        if step % 100 == 99:
-            log.info("language model: step %d, loss %.3f", step + 1, recent)
+    teach(
+        "language model",
+        model.model.language_model,
+        lambda step: told_loss(lab, model, words, np.random.default_rng([1, step])),
+        settings.language_steps,
+        settings.learning_rate,
+    )
     state = model.model.language_model.state_dict()
     save(state, path)
     return state
@@ -97,23 +109,16 @@ def eye(lab: Laboratory) -> dict[str, Tensor]:
     head = nn.Linear(model.config.vision_config.hidden_size, things + 2 * colours)
     nn.init.constant_(head.bias, -4.0)
     both = nn.ModuleList([model.model.vision_tower, head])
-    optimizer = build_optimizer(both, 0.05)
-    recent = 0.0
-    for step in range(settings.eye_steps):
-        rng = np.random.default_rng([2, step])
-        pixels, labels, background = frames(lab, rng)
-        for group in optimizer.param_groups:
-            warm = min(1.0, (step + 1) / 100)
-            group["lr"] = warm * cosine(settings.learning_rate, step / settings.eye_steps)
+
+    def loss(step: int) -> Tensor:
+        pixels, labels, background = frames(lab, np.random.default_rng([2, step]))
         said = head(model.model.encode_frames(pixels)[:, 0])
         grid = unflatten(said, 1, (CELLS, PATCHES // CELLS, CELLS, PATCHES // CELLS))
         cells = grid[..., : things + colours].logsumexp((2, 4))
-        loss = F.binary_cross_entropy_with_logits(cells, labels, reduction="none").sum(-1).mean()
-        loss = loss + 0.2 * F.cross_entropy(said[..., things + colours :].mean(1), background)
-        descend(both, optimizer, loss)
-        recent = 0.98 * recent + 0.02 * loss.item() if recent else loss.item()
-        if step % 100 == 99:
-            log.info("eye: step %d, loss %.3f", step + 1, recent)
+        found = F.binary_cross_entropy_with_logits(cells, labels, reduction="none").sum(-1).mean()
+        return found + 0.2 * F.cross_entropy(said[..., things + colours :].mean(1), background)
+
+    teach("eye", both, loss, settings.eye_steps, settings.learning_rate)
     state = model.model.vision_tower.state_dict()
     save(state, path)
     return state
@@ -132,14 +137,10 @@ def frames(lab: Laboratory, rng: np.random.Generator) -> tuple[Tensor, Tensor, T
         labels.append(np.concatenate([arrays["things"][slot], arrays["plates"][slot]], -1))
         background.append(int(arrays["background"]))
     return (
-        pixels_of(np.stack(pictures)),
+        pixels_of(torch.from_numpy(np.stack(pictures))),
         torch.from_numpy(np.stack(labels)),
         torch.tensor(background),
     )
-
-
-def pixels_of(frames_BTHWC: Any) -> Tensor:
-    return torch.from_numpy(frames_BTHWC).permute(0, 1, 4, 2, 3).float() / 127.5 - 1.0
 
 
 @torch.inference_mode()
@@ -160,7 +161,7 @@ def encoded(lab: Laboratory, split: str, seeing: dict[str, Tensor]) -> Encoded:
             [render_frames(scene, lab.world, times, FRAME_PIXELS) for scene, times in drawn]
         )
         sound = torch.from_numpy(np.stack([render_sound(scene, lab.world) for scene, _ in drawn]))
-        seen.append(model.model.encode_frames(pixels_of(pictures)).half().numpy())
+        seen.append(model.model.encode_frames(pixels_of(torch.from_numpy(pictures))).half().numpy())
         heard.append(starter.get_audio_features(fbank(sound)).last_hidden_state.half().numpy())
         if (first // TAKES) % 16 == 15:
             log.info("%s: %d of %d scenes encoded", split, first + len(drawn), count)
@@ -173,6 +174,6 @@ def encoded(lab: Laboratory, split: str, seeing: dict[str, Tensor]) -> Encoded:
 
 def prepare(lab: Laboratory) -> tuple[dict[str, Tensor], dict[str, Encoded]]:
     """The language model's weights, and both splits encoded; made where they are not there."""
-    lab.check_settings()
+    keep_settings(lab.folder, asdict(lab.settings) | {"world": list(lab.world.names)})
     language, seeing = language_model(lab), eye(lab)
     return language, {split: encoded(lab, split, seeing) for split in SPLITS}

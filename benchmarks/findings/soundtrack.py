@@ -13,7 +13,6 @@ of the undisturbed scene. Resumable: what the result file holds already is not m
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import sys
 from collections.abc import Callable
@@ -144,12 +143,7 @@ def main() -> None:
         if name in found or (args.only and name not in args.only):
             continue
         found[name] = measure(model, world, args, hear)
-        values |= {
-            "hardware": common.hardware("cpu"),
-            "commit": common.commit(),
-            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "command": " ".join(["python", *sys.argv]),
-        }
+        values |= common.facts("cpu")
         file.write_text(json.dumps(values, indent=1) + "\n")
     print(as_text(found))
     late = [f"{delay:+g} s" for delay in DELAYS]

@@ -7,7 +7,6 @@ finding goes on where it stopped, and several processes can share it (`--share 1
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import logging
 import os
@@ -34,7 +33,7 @@ from videollama2.scenes.world import load_world
 from videollama2.training.starter.data import NUM_FRAMES, Batch
 from videollama2.training.starter.objective import Streams, WordSpace, answer_logits
 from videollama2.training.starter.parts import build_tokenizer
-from videollama2.training.starter.score import right_of
+from videollama2.training.starter.score import right_of, with_stream
 from videollama2.training.starter.train import build_optimizer, cosine, descend
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -80,14 +79,12 @@ class Trial(nn.Module):
 
     def streams(self, kept: Encoded, indices: Sequence[int]) -> Streams:
         """The tokens of these scenes; of the video alone, none of sound."""
-        rows = np.sort(np.asarray(indices))
-        video = torch.from_numpy(kept.video[rows]).float()
-        back = torch.from_numpy(np.argsort(np.argsort(indices)))
-        seen = cast("Tensor", self.model.model.join_frames(video[back]))
+        video = torch.from_numpy(kept.video[np.asarray(indices)]).float()
+        seen = cast("Tensor", self.model.model.join_frames(video))
         if self.variant.streams == "video":
             return Streams(seen, seen[:, :0])
-        audio = torch.from_numpy(kept.audio[rows]).float()
-        return Streams(seen, cast("Tensor", self.model.model.project_sounds(audio[back])))
+        audio = torch.from_numpy(kept.audio[np.asarray(indices)]).float()
+        return Streams(seen, cast("Tensor", self.model.model.project_sounds(audio)))
 
     def hidden(self, batch: Batch, rng: np.random.Generator) -> Batch:
         """The batch with streams hidden as the variant has it."""
@@ -151,8 +148,8 @@ def train(
 
 
 @torch.inference_mode()
-def score(trial: Trial, kept: Encoded, hide: str | None = None) -> Counts:
-    """Question type -> [asked, right] over the held-out scenes; `hide` hides "video" or "audio"."""
+def score(trial: Trial, kept: Encoded, stream: str = "both") -> Counts:
+    """Question type -> [asked, right] over the held-out scenes, by a stream of `STREAMS`."""
     trial.eval()
     asked, right = Counter[str](), Counter[str]()
     size = trial.lab.settings.batch_size
@@ -160,8 +157,7 @@ def score(trial: Trial, kept: Encoded, hide: str | None = None) -> Counts:
         indices = range(first, min(first + size, trial.lab.settings.held_out))
         rng = np.random.default_rng([5, first])
         batch = trial.lab.batch("held out", indices, rng, trial.variant.kinds)
-        if hide is not None:
-            batch = replace(batch, **{f"hide_{hide}": torch.ones_like(batch.hide_video)})
+        batch = with_stream(batch, stream)
         streams = trial.streams(kept, indices)
         for kind, _, hit in right_of(trial.model, streams, batch, trial.lab.tokenizer):
             asked[kind] += 1
@@ -202,7 +198,7 @@ def trials(
     wanted = [variant for variant in variants if not args.only or variant.name in args.only]
     grid = [(variant, seed) for seed in range(args.seeds) for variant in wanted]
     for variant, seed in grid[share - 1 :: shares]:
-        file = lab.folder / "trials" / f"{variant.name}, {seed}.json".replace("/", "-")
+        file = _file(lab, variant, seed)
         if file.exists():
             continue
         found = of(train(lab, variant, seed, language, kept["train"]), kept["held out"])
@@ -213,21 +209,19 @@ def trials(
     values = {
         "settings": asdict(settings),
         "found": {name: seeds for name, seeds in found.items() if seeds},
-        "hardware": common.hardware("cpu"),
-        "commit": common.commit(),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": " ".join(["python", *sys.argv]),
+        **common.facts("cpu"),
     }
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / f"findings_{finding}.json").write_text(json.dumps(values, indent=1) + "\n")
     return values["found"]
 
 
+def _file(lab: Laboratory, variant: Variant, seed: int) -> Path:
+    return lab.folder / "trials" / f"{variant.name}, {seed}.json"
+
+
 def _found(lab: Laboratory, variant: Variant, seeds: int) -> dict[str, Any]:
-    files = {
-        str(seed): lab.folder / "trials" / f"{variant.name}, {seed}.json".replace("/", "-")
-        for seed in range(seeds)
-    }
+    files = {str(seed): _file(lab, variant, seed) for seed in range(seeds)}
     return {seed: json.loads(file.read_text()) for seed, file in files.items() if file.exists()}
 
 

@@ -50,16 +50,15 @@ class Roll:
 
 
 def sign(roll: Any) -> None:
-    """Put the actor that this process is on the roll, an actor too; None asks for nothing."""
-    if roll is not None:
-        ray: Any = import_module("ray")
-        ray.get(roll.sign.remote(ray.get_runtime_context().current_actor))
+    """Put the actor that this process is on the roll, an actor too."""
+    ray: Any = import_module("ray")
+    ray.get(roll.sign.remote(ray.get_runtime_context().current_actor))
 
 
 class Reading:
     """Reads clips in processes of its own, several calls at a time; no weights are read."""
 
-    def __init__(self, work: Work, roll: Any = None) -> None:
+    def __init__(self, work: Work, roll: Any) -> None:
         sign(roll)
         self._reader: ClipReader | None = None
         try:
@@ -88,7 +87,7 @@ class Reading:
 class Answering:
     """A model; calls that come at the same time are written together."""
 
-    def __init__(self, work: Work, roll: Any = None) -> None:
+    def __init__(self, work: Work, roll: Any) -> None:
         sign(roll)
         self._desk: Desk | None = None
         self._wrong: str | None = None

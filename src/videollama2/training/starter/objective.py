@@ -25,11 +25,15 @@ class Streams:
     audio: Tensor
 
 
+def pixels_of(frames: Tensor) -> Tensor:
+    """(B, T, H, W, 3) uint8 -> (B, T, 3, H, W) in [-1, 1]."""
+    return frames.permute(0, 1, 4, 2, 3).float() / 127.5 - 1.0
+
+
 def encode(model: VideoLlama2ForConditionalGeneration, batch: Batch) -> Streams:
     """Run both encoders on a batch."""
-    pixels = batch.frames.permute(0, 1, 4, 2, 3).float() / 127.5 - 1.0
     return Streams(
-        model.get_video_features(pixels).pooler_output,
+        model.get_video_features(pixels_of(batch.frames)).pooler_output,
         model.get_audio_features(batch.features).pooler_output,
     )
 

@@ -151,17 +151,26 @@ class Run:
         Raises:
             ValueError: the folder holds a run with others.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / "settings.json"
-        if path.exists() and json.loads(path.read_text()) != asdict(settings):
-            raise ValueError(f"{path} was made with other settings: use them, or another folder")
-        path.write_text(json.dumps(asdict(settings), indent=2) + "\n")
+        keep_settings(self.folder, asdict(settings))
 
     def note(self, **values: Any) -> None:
         """One line of the log."""
         with (self.folder / "log.jsonl").open("a") as file:
             file.write(json.dumps(values) + "\n")
         log.info("%s", "  ".join(f"{name} {value}" for name, value in values.items()))
+
+
+def keep_settings(folder: Path, values: Mapping[str, Any]) -> None:
+    """Note what a folder is made with, or check that it is still the same.
+
+    Raises:
+        ValueError: it was made with other settings.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "settings.json"
+    if path.exists() and json.loads(path.read_text()) != values:
+        raise ValueError(f"{path} was made with other settings: use them, or another folder")
+    path.write_text(json.dumps(values, indent=2) + "\n")
 
 
 def legs(stream: Iterable[Batch], deadline: float) -> Iterator[Batch]:
