@@ -101,7 +101,6 @@ def build_config(
         raise ValueError(f"size {size!r} is none of {', '.join(SIZES)}")
     chosen = SIZES[size]
     width, layers, heads = chosen.text
-    encoder_width, encoder_layers, encoder_heads = chosen.vision
     text = {
         "model_type": "qwen2",
         "hidden_size": width,
@@ -118,21 +117,41 @@ def build_config(
         "pad_token_id": _token_id(tokenizer, PAD),
         **text_changes,
     }
-    vision = {
+    return VideoLlama2Config(
+        vision_config=_vision(chosen),
+        text_config=text,
+        audio_config=_audio(chosen),
+        connector_config=dict(connector or {"connector_type": "stc_connector_v35", "depth": 1}),
+        vision_feature_layer=-1,
+        num_frames=NUM_FRAMES,
+        media_mode="native",
+        video_token_id=_token_id(tokenizer, VIDEO),
+        image_token_id=_token_id(tokenizer, IMAGE),
+        audio_token_id=_token_id(tokenizer, AUDIO),
+    )
+
+
+def _vision(size: Size) -> dict[str, Any]:
+    width, layers, heads = size.vision
+    return {
         "model_type": "siglip_vision_model",
-        "hidden_size": encoder_width,
-        "intermediate_size": 4 * encoder_width,
-        "num_hidden_layers": encoder_layers,
-        "num_attention_heads": encoder_heads,
+        "hidden_size": width,
+        "intermediate_size": 4 * width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
         "image_size": FRAME_PIXELS,
         "patch_size": 16,
         "vision_use_head": False,
     }
-    audio = {
-        "hidden_size": encoder_width,
-        "num_hidden_layers": chosen.audio_layers,
-        "num_attention_heads": encoder_heads,
-        "intermediate_size": 4 * encoder_width,
+
+
+def _audio(size: Size) -> dict[str, Any]:
+    width, _, heads = size.vision
+    return {
+        "hidden_size": width,
+        "num_hidden_layers": size.audio_layers,
+        "num_attention_heads": heads,
+        "intermediate_size": 4 * width,
         "input_patch_size": 32,
         "patch_embedding_size": 128,
         "conv_pos": 16,
@@ -144,15 +163,3 @@ def build_config(
         "layerwise_gradient_decay": 1.0,
         "initializer_range": 0.03,
     }
-    return VideoLlama2Config(
-        vision_config=vision,
-        text_config=text,
-        audio_config=audio,
-        connector_config=dict(connector or {"connector_type": "stc_connector_v35", "depth": 1}),
-        vision_feature_layer=-1,
-        num_frames=NUM_FRAMES,
-        media_mode="native",
-        video_token_id=_token_id(tokenizer, VIDEO),
-        image_token_id=_token_id(tokenizer, IMAGE),
-        audio_token_id=_token_id(tokenizer, AUDIO),
-    )
