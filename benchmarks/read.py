@@ -123,6 +123,9 @@ def main() -> None:
     made.add_argument("--clock", choices=("wall", "processor"), default="wall")
     args = made.parse_args()
     args.device = "cpu"
+    for path in args.clips:
+        if not path.is_file():
+            made.error(f"{path}: no such file. Give clips, or --made to have one made")
     if not args.clips and not args.made:
         args.made = ["160x120x3"] if args.small else ["1280x720x60"]
     cases: list[common.Case] = []

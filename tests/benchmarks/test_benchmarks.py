@@ -40,6 +40,14 @@ def test_small(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert all(case["ours"] > 0 for case in values["cases"])
 
 
+def test_a_clip_that_is_not_there_is_named(tmp_path: Path) -> None:
+    missing = tmp_path / "none.mp4"
+    script = [sys.executable, str(FOLDER / "read.py"), str(missing)]
+    said = subprocess.run(script, capture_output=True, text=True, timeout=120, check=False)
+    assert said.returncode == 2
+    assert f"{missing}: no such file" in said.stderr
+
+
 def test_quantize(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = ["--limit", "8", "--kinds", "none", "int8", "--device", "cpu", "--out", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["quantize.py", *options])
