@@ -25,8 +25,9 @@ def main() -> None:
         if not script.exists():
             print(f"{name}: not there yet")
             continue
-        options = [] if name == "train_step" else sys.argv[1:]
-        options += ["--small"] if args.small and name == "train_step" else []
+        options = sys.argv[1:]
+        if name == "train_step":  # it takes the file, and no other option of theirs
+            options = ["--out", str(args.out / "train_step.json"), *(["--small"] * args.small)]
         if subprocess.run([sys.executable, str(script), *options], check=False).returncode:
             failed.append(name)
     print(f"\nall in {time.perf_counter() - began:.0f} s; failed: {', '.join(failed) or 'none'}")

@@ -75,6 +75,6 @@ def test_matrices_that_are_kept_transposed(kind: str, tmp_path: Path, settings: 
     torch.testing.assert_close(dict(adapted.state_dict()), dict(merged.state_dict()))
     weight = "model.language_model.h.0.attn.c_attn.weight"
     assert not torch.equal(merged.state_dict()[weight], load_model(start).state_dict()[weight])
-    recipe = load_recipe("lora", [*more, "adapter.parts=[vision,language_model]"])
+    both = settings(tmp_path / "vision", *more, "adapter.parts=[vision,language_model]")
     with pytest.raises(TrainingError, match="as GPT-2 does"):
-        train(recipe.model_copy(update={"data": load_recipe("lora", settings(tmp_path)).data}))
+        train(load_recipe("lora", both))
