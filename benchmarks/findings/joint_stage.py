@@ -1,11 +1,12 @@
-"""The sound's branch: what the joint stage gives, and what each stream gives by itself.
+"""The sound's branch: what each stream gives by itself, what the joint stage gives, and the released window.
 
     python benchmarks/findings/joint_stage.py --world starter-assets/world.npz
 
-Two trainings of one length from the same start: "apart", in which every row shows a video or a sound and
-never both, and "joint", in which nine of ten rows of a video and a sound show both. Each is then asked about
-held-out scenes with both streams, with the video alone and with the sound alone. See `laboratory.py` for what
-encoders and language model learned before.
+Trainings of one length from the same start. Rows show the video alone; the sound alone; one or the other and
+never both (without the joint stage); or both in nine of ten rows (with it). The last of them again
+with the soundtrack as the released code hears it: eight clips of two seconds one after another, and zeros up to 30 s.
+Each is then asked about held-out scenes with both streams, with the video alone and with the sound
+alone, as far as it was shown them. See `laboratory.py` for what encoders and language model learned before.
 """
 
 from __future__ import annotations
@@ -19,17 +20,23 @@ from chart import line_chart
 from laboratory import BOTH, HEARD, SEEN, Encoded
 from trial import STC, Counts, Trial, Variant, mean_of, over_seeds, parser, score, shown, trials
 
+LONGER = 4
 VARIANTS = (
-    Variant("without the joint stage", STC, "apart"),
-    Variant("with the joint stage", STC, "joint"),
+    Variant("the video alone", STC, hide=(0.0, 1.0), longer=LONGER),
+    Variant("the sound alone", STC, hide=(1.0, 0.0), longer=LONGER),
+    Variant("without the joint stage", STC, hide=(0.5, 0.5), longer=LONGER),
+    Variant("with the joint stage", STC, hide=(0.05, 0.05), longer=LONGER),
+    Variant("with it, released window", STC, hide=(0.05, 0.05), audio="window", longer=LONGER),
 )
 STREAMS = {"both": "both", "video alone": "picture", "sound alone": "sound"}
 COLUMNS = {"seen": SEEN, "heard": HEARD, **{kind: (kind,) for kind in BOTH}}
 
 
 def scores(trial: Trial, kept: Encoded) -> dict[str, Counts]:
-    """With which streams -> counts."""
-    return {name: score(trial, kept, stream) for name, stream in STREAMS.items()}
+    """With which streams -> counts, for those that it was shown."""
+    video, audio = trial.variant.hide or (0.0, 1.0)
+    lacks = {"both": max(video, audio), "video alone": video, "sound alone": audio}
+    return {name: score(trial, kept, STREAMS[name]) for name in STREAMS if lacks[name] < 1}
 
 
 def as_text(found: dict[str, Any]) -> str:
@@ -39,13 +46,17 @@ def as_text(found: dict[str, Any]) -> str:
         "| --- | --- |" + " ---: |" * len(COLUMNS),
     ]
     for name, seeds in found.items():
-        for streams in STREAMS:
+        for streams in _asked_with(seeds):
             cells = [
                 shown(over_seeds([mean_of(one[streams], kinds) for one in seeds.values()]))
                 for kinds in COLUMNS.values()
             ]
             lines.append(f"| {name} | {streams} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _asked_with(seeds: dict[str, dict[str, Counts]]) -> tuple[str, ...]:
+    return tuple(next(iter(seeds.values())))
 
 
 def main() -> None:
@@ -62,7 +73,7 @@ def main() -> None:
             for kinds in COLUMNS.values()
         ]
         for name, seeds in found.items()
-        for streams in STREAMS
+        for streams in _asked_with(seeds)
     }
     title = f"Held-out scenes, mean of {args.seeds} seeds, 95 % intervals"
     picture = line_chart(title, "types of question", list(COLUMNS), lines)

@@ -11,22 +11,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from videollama2.model.config import VideoLlama2Config
 from videollama2.model.model import VideoLlama2ForConditionalGeneration
 from videollama2.model.tensors import unflatten
+from videollama2.processing.sound import released_soundtrack_window
 from videollama2.scenes.drawing import draw_scene
 from videollama2.scenes.questions import KINDS, ask
 from videollama2.scenes.scene import Scene
-from videollama2.scenes.world import World
+from videollama2.scenes.world import CLIP_SECONDS, SAMPLING_RATE, World
 from videollama2.training.starter.data import (
     FRAME_RATES,
     Batch,
@@ -55,6 +55,13 @@ LANGUAGE = {
     "num_key_value_heads": 4,
 }
 RARE = 1e-3
+MANY = 32  # frames of a clip from which fewer are taken
+WINDOW_ROWS, WINDOW_ROW_S = 93, 0.32  # the ear's rows of patches in 30 s
+
+
+def places_among_many(frames: int) -> list[int]:
+    """Which of `MANY` frames stand for so many: those in the middle of equal parts of the clip."""
+    return [int((index + 0.5) * MANY / frames) for index in range(frames)]
 
 
 @dataclass(frozen=True)
@@ -94,10 +101,15 @@ class Laboratory:
         return build_config(self.tokenizer, "small", connector, **LANGUAGE)
 
     def batch(
-        self, split: str, indices: Sequence[int], rng: np.random.Generator, kinds: Sequence[str]
+        self,
+        split: str,
+        indices: Sequence[int],
+        rng: np.random.Generator,
+        kinds: Sequence[str],
+        frames: int = NUM_FRAMES,
     ) -> Batch:
         """Questions of these kinds about scenes; frames and filter banks are left out."""
-        rows = [self._row(split, int(index), rng, kinds) for index in indices]
+        rows = [self._row(split, int(index), rng, kinds, frames) for index in indices]
         tensors = {
             name: torch.from_numpy(np.stack([row[name] for row in rows]))
             for name in ("things", "movements", "plates", "background", "sounds")
@@ -114,14 +126,14 @@ class Laboratory:
         )
 
     def _row(
-        self, split: str, index: int, rng: np.random.Generator, kinds: Sequence[str]
+        self, split: str, index: int, rng: np.random.Generator, kinds: Sequence[str], frames: int
     ) -> dict[str, Any]:
         scene, _ = self.scene(split, index)
         eagerness = {**dict.fromkeys(KINDS, RARE), **dict.fromkeys(kinds, 1.0)}
         questions = ask(scene, self.world, rng, len(KINDS), eagerness=eagerness)
         asked = [one for one in questions if one.kind in kinds][: self.settings.questions]
         return {
-            **label_arrays(scene, self.world, NUM_FRAMES, PATCHES),
+            **label_arrays(scene, self.world, frames, PATCHES),
             "kinds": tuple(question.kind for question in asked),
             **encode_questions(self.tokenizer, asked),
         }
@@ -129,20 +141,20 @@ class Laboratory:
 
 @dataclass(frozen=True)
 class Encoded:
-    """What eye and ear made of a split's scenes, kept on disk in half precision."""
+    """What eye and ear made of a split's scenes, kept on disk in half precision.
+
+    Of the eye (scenes, T, patches, C): "video", as a reader samples eight frames; "many", `MANY` in
+    equal steps. Of the ear (scenes, tokens, E): "audio", the soundtrack as it is; "window", as the
+    released code hears it.
+    """
 
     folder: Path
     split: str
 
-    @cached_property
-    def video(self) -> NDArray[np.float16]:
-        """(scenes, T, patches, C)."""
-        return np.load(self.path("video"), mmap_mode="r")
-
-    @cached_property
-    def audio(self) -> NDArray[np.float16]:
-        """(scenes, tokens, E)."""
-        return np.load(self.path("audio"), mmap_mode="r")
+    def of(self, stream: str, indices: Sequence[int]) -> Tensor:
+        """What was made of these scenes, in float32."""
+        kept = np.load(self.path(stream), mmap_mode="r")
+        return torch.from_numpy(kept[np.asarray(indices)]).float()
 
     def path(self, stream: str) -> Path:
         return self.folder / f"{self.split.replace(' ', '_')}-{stream}.npy"
@@ -155,6 +167,21 @@ def laid_out(batch: Batch, layout: tuple[int, int, int]) -> Batch:
         for name in ("things", "movements", "plates")
     }
     return replace(batch, **joined)
+
+
+def heard_in_window(batch: Batch) -> Batch:
+    """The batch with its labels of sound (B, 12, sounds) as the released window has them.
+
+    What is heard in the middle of each of the ear's rows of patches is told by a soundtrack that
+    counts its own samples, from one; after its end there is nothing.
+    """
+    slots = batch.sounds.shape[1]
+    samples = round(CLIP_SECONDS * SAMPLING_RATE)
+    counted = released_soundtrack_window(np.arange(1, samples + 1, dtype=np.float32))
+    middles = ((np.arange(WINDOW_ROWS) + 0.5) * WINDOW_ROW_S * SAMPLING_RATE).astype(int)
+    heard = torch.from_numpy(counted[middles]).long()
+    slot = torch.where(heard > 0, (heard - 1) * slots // samples, slots)
+    return replace(batch, sounds=F.pad(batch.sounds, (0, 0, 0, 1))[:, slot])
 
 
 def _joined(labels: Tensor, layout: tuple[int, int, int]) -> Tensor:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
+from itertools import product
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ import torch
 from laboratory import (
     HEARD,
     LAYOUTS,
+    MANY,
     PATCHES,
     SEEN,
     SPLITS,
@@ -29,9 +31,12 @@ from videollama2 import VideoLlama2
 from videollama2.model.model import VideoLlama2ForConditionalGeneration
 from videollama2.model.tensors import unflatten
 from videollama2.processing.fbank import fbank
+from videollama2.processing.sound import released_soundtrack_window
 from videollama2.scenes.names import COLOURS
 from videollama2.scenes.rendering import render_frames
+from videollama2.scenes.scene import Scene
 from videollama2.scenes.sounds import render_sound
+from videollama2.scenes.world import CLIP_SECONDS
 from videollama2.training.starter.data import label_arrays
 from videollama2.training.starter.objective import WordSpace, answer_logits, pixels_of
 from videollama2.training.starter.parts import FRAME_PIXELS, NUM_FRAMES
@@ -143,37 +148,59 @@ def frames(lab: Laboratory, rng: np.random.Generator) -> tuple[Tensor, Tensor, T
     )
 
 
-@torch.inference_mode()
-def encoded(lab: Laboratory, split: str, seeing: dict[str, Tensor]) -> Encoded:
-    """What the frozen eye and the starter's ear make of a split's scenes, computed once."""
-    kept = Encoded(lab.folder, split)
-    if kept.path("audio").exists():
-        return kept
-    model = VideoLlama2ForConditionalGeneration(lab.config())
-    model.model.vision_tower.load_state_dict(seeing)
-    starter = cast("Any", VideoLlama2.from_pretrained("starter", device="cpu").model)
-    count = lab.settings.scenes if split == "train" else lab.settings.held_out
-    seen: list[Any] = []
-    heard: list[Any] = []
+class Encoders:
+    """The frozen eye, and the starter's ear."""
+
+    def __init__(self, lab: Laboratory) -> None:
+        self.world = lab.world
+        self.model = VideoLlama2ForConditionalGeneration(lab.config())
+        self.model.model.vision_tower.load_state_dict(eye(lab))
+        self.starter = cast("Any", VideoLlama2.from_pretrained("starter", device="cpu").model)
+
+    @torch.inference_mode()
+    def encode(self, stream: str, drawn: Sequence[tuple[Scene, list[float]]]) -> Any:
+        """What one of the streams of `Encoded` holds of these scenes."""
+        if stream in ("audio", "window"):
+            hear = released_soundtrack_window if stream == "window" else np.asarray
+            sound = np.stack([hear(render_sound(scene, self.world)) for scene, _ in drawn])
+            heard = self.starter.get_audio_features(fbank(torch.from_numpy(sound)))
+            return heard.last_hidden_state.half().numpy()
+        many = [(index + 0.5) * CLIP_SECONDS / MANY for index in range(MANY)]
+        pictures = [
+            render_frames(scene, self.world, times if stream == "video" else many, FRAME_PIXELS)
+            for scene, times in drawn
+        ]
+        pixels = pixels_of(torch.from_numpy(np.stack(pictures)))
+        return self.model.model.encode_frames(pixels).half().numpy()
+
+
+def encode(lab: Laboratory, encoders: Encoders, kept: Encoded, stream: str) -> None:
+    """One stream of all of a split's scenes, onto disk."""
+    count = lab.settings.scenes if kept.split == "train" else lab.settings.held_out
+    found: list[Any] = []
     for first in range(0, count, TAKES):
-        drawn = [lab.scene(split, index) for index in range(first, min(first + TAKES, count))]
-        pictures = np.stack(
-            [render_frames(scene, lab.world, times, FRAME_PIXELS) for scene, times in drawn]
-        )
-        sound = torch.from_numpy(np.stack([render_sound(scene, lab.world) for scene, _ in drawn]))
-        seen.append(model.model.encode_frames(pixels_of(torch.from_numpy(pictures))).half().numpy())
-        heard.append(starter.get_audio_features(fbank(sound)).last_hidden_state.half().numpy())
+        last = min(first + TAKES, count)
+        drawn = [lab.scene(kept.split, index) for index in range(first, last)]
+        found.append(encoders.encode(stream, drawn))
         if (first // TAKES) % 16 == 15:
-            log.info("%s: %d of %d scenes encoded", split, first + len(drawn), count)
-    for stream, values in (("video", seen), ("audio", heard)):
-        partial = kept.path(stream).with_suffix(".partial.npy")
-        np.save(partial, np.concatenate(values))
-        os.replace(partial, kept.path(stream))
-    return kept
+            log.info("%s, %s: %d of %d scenes encoded", kept.split, stream, last, count)
+    partial = kept.path(stream).with_suffix(".partial.npy")
+    np.save(partial, np.concatenate(found))
+    os.replace(partial, kept.path(stream))
 
 
-def prepare(lab: Laboratory) -> tuple[dict[str, Tensor], dict[str, Encoded]]:
-    """The language model's weights, and both splits encoded; made where they are not there."""
+def prepare(
+    lab: Laboratory, streams: Iterable[str]
+) -> tuple[dict[str, Tensor], dict[str, Encoded]]:
+    """The language model's weights, and these streams of both splits; made where they are not there."""
     keep_settings(lab.folder, asdict(lab.settings) | {"world": list(lab.world.names)})
-    language, seeing = language_model(lab), eye(lab)
-    return language, {split: encoded(lab, split, seeing) for split in SPLITS}
+    language, kept = language_model(lab), {split: Encoded(lab.folder, split) for split in SPLITS}
+    missing = [
+        (split, stream)
+        for split, stream in product(SPLITS, sorted(set(streams)))
+        if not kept[split].path(stream).exists()
+    ]
+    encoders = Encoders(lab) if missing else None
+    for split, stream in missing:
+        encode(lab, cast("Encoders", encoders), kept[split], stream)
+    return language, kept

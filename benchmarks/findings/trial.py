@@ -21,7 +21,18 @@ from typing import Any, cast
 import numpy as np
 import torch
 from chart import Point
-from laboratory import BOTH, HEARD, PATCHES, SEEN, Encoded, Laboratory, Settings, laid_out
+from laboratory import (
+    BOTH,
+    HEARD,
+    PATCHES,
+    SEEN,
+    Encoded,
+    Laboratory,
+    Settings,
+    heard_in_window,
+    laid_out,
+    places_among_many,
+)
 from pretraining import prepare
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -47,20 +58,33 @@ Counts = dict[str, list[int]]
 
 @dataclass(frozen=True)
 class Variant:
-    """What is tried: a connector, and which streams rows show in training.
+    """What is tried: a connector, and what rows show in training.
 
-    `streams` is "video"; "apart" (each row shows video or sound); or "joint" (nine of ten rows of
-    video and sound show both).
+    Attributes:
+        hide: the shares of rows that do not show the video, and not the sound; without them there
+            is no sound at all.
+        video, audio: which streams of `Encoded`.
+        frames: how many of "many".
+        longer: times the settings' steps of questions.
     """
 
     name: str
     connector: Mapping[str, Any]
-    streams: str = "video"
+    hide: tuple[float, float] | None = None
+    video: str = "video"
+    audio: str = "audio"
+    frames: int = NUM_FRAMES
+    longer: int = 1
     published: Mapping[str, float] | None = None
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        return SEEN if self.streams == "video" else (*SEEN, *HEARD, *BOTH)
+        return SEEN if self.hide is None else (*SEEN, *HEARD, *BOTH)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Streams of `Encoded`."""
+        return (self.video,) if self.hide is None else (self.video, self.audio)
 
 
 class Trial(nn.Module):
@@ -75,30 +99,40 @@ class Trial(nn.Module):
         self.model.model.audio_tower.requires_grad_(False)
         self.words = WordSpace(lab.tokenizer, lab.world)
         shape = config_connector_shape(self.model.config.connector_config)
-        self.layout = shape.output_grid(NUM_FRAMES, PATCHES, PATCHES)
+        self.layout = shape.output_grid(variant.frames, PATCHES, PATCHES)
 
     def streams(self, kept: Encoded, indices: Sequence[int]) -> Streams:
         """The tokens of these scenes; of the video alone, none of sound."""
-        video = torch.from_numpy(kept.video[np.asarray(indices)]).float()
+        video = kept.of(self.variant.video, indices)
+        if self.variant.video == "many":
+            video = video[:, places_among_many(self.variant.frames)]
         seen = cast("Tensor", self.model.model.join_frames(video))
-        if self.variant.streams == "video":
+        if self.variant.hide is None:
             return Streams(seen, seen[:, :0])
-        audio = torch.from_numpy(kept.audio[np.asarray(indices)]).float()
+        audio = kept.of(self.variant.audio, indices)
         return Streams(seen, cast("Tensor", self.model.model.project_sounds(audio)))
+
+    def batch(
+        self, split: str, indices: Sequence[int], rng: np.random.Generator, kinds: Sequence[str]
+    ) -> Batch:
+        """Questions, and labels that lie as this variant's tokens do."""
+        drawn = self.lab.batch(split, indices, rng, kinds, self.variant.frames)
+        drawn = laid_out(drawn, self.layout)
+        return heard_in_window(drawn) if self.variant.audio == "window" else drawn
 
     def hidden(self, batch: Batch, rng: np.random.Generator) -> Batch:
         """The batch with streams hidden as the variant has it."""
-        if self.variant.streams == "video":
+        if self.variant.hide is None:
             return batch
         draw = torch.from_numpy(rng.random(len(batch.kinds)))
-        one = 0.5 if self.variant.streams == "apart" else 0.05
-        return replace(batch, hide_video=draw < one, hide_audio=draw >= 1 - one)
+        video, audio = self.variant.hide
+        return replace(batch, hide_video=draw < video, hide_audio=draw >= 1 - audio)
 
     def words_loss(self, batch: Batch, streams: Streams) -> Tensor:
         """How far tokens are from the words that are true where they stand."""
         table = cast("nn.Embedding", self.model.get_input_embeddings()).weight
         words = self.words.seen_loss(streams.video, table, batch)
-        if self.variant.streams == "video":
+        if self.variant.hide is None:
             return words
         return words + self.words.heard_loss(streams.audio, table, batch)
 
@@ -127,14 +161,14 @@ def train(
     talks = trial.model.model.language_model
     for stage in (0, 1):
         talks.requires_grad_(bool(stage))
-        steps = (settings.align_steps, settings.steps)[stage]
+        steps = (settings.align_steps, settings.steps * variant.longer)[stage]
         peak = (settings.align_learning_rate, settings.learning_rate)[stage]
         optimizer = build_optimizer(trial, 0.05)
         for step in range(steps):
             rng = np.random.default_rng([4, seed, stage, step])
             indices = [int(i) for i in rng.integers(settings.scenes, size=settings.batch_size)]
-            batch = lab.batch("train", indices, rng, variant.kinds if stage else ())
-            batch = trial.hidden(laid_out(batch, trial.layout), rng)
+            batch = trial.batch("train", indices, rng, variant.kinds if stage else ())
+            batch = trial.hidden(batch, rng)
             for group in optimizer.param_groups:
                 group["lr"] = min(1.0, (step + 1) / 30) * cosine(peak, step / steps)
             streams = trial.streams(kept, indices)
@@ -156,8 +190,7 @@ def score(trial: Trial, kept: Encoded, stream: str = "both") -> Counts:
     for first in range(0, trial.lab.settings.held_out, size):
         indices = range(first, min(first + size, trial.lab.settings.held_out))
         rng = np.random.default_rng([5, first])
-        batch = trial.lab.batch("held out", indices, rng, trial.variant.kinds)
-        batch = with_stream(batch, stream)
+        batch = with_stream(trial.batch("held out", indices, rng, trial.variant.kinds), stream)
         streams = trial.streams(kept, indices)
         for kind, _, hit in right_of(trial.model, streams, batch, trial.lab.tokenizer):
             asked[kind] += 1
@@ -192,7 +225,7 @@ def trials(
     settings = Settings(**{field.name: getattr(args, field.name) for field in fields(Settings)})
     world = load_world(args.world)
     lab = Laboratory(world, build_tokenizer(all_texts(world)), args.work, settings)
-    language, kept = prepare(lab)
+    language, kept = prepare(lab, {stream for variant in variants for stream in variant.needs})
     (lab.folder / "trials").mkdir(exist_ok=True)
     share, shares = (int(number) for number in args.share.split("/"))
     wanted = [variant for variant in variants if not args.only or variant.name in args.only]

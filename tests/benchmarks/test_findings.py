@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from videollama2.scenes.questions import all_texts
+from videollama2.scenes.world import load_world
+from videollama2.training.starter.parts import build_tokenizer
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
@@ -89,11 +95,35 @@ def test_connectors_tried_in_turn(run: Callable[..., Path], tmp_path: Path) -> N
 def test_with_and_without_the_joint_stage(run: Callable[..., Path], tmp_path: Path) -> None:
     out = run("findings/joint_stage.py", *TINY, "--work", str(tmp_path / "laboratory"))
     found = json.loads((out / "findings_joint_stage.json").read_text())["found"]
-    for seeds in found.values():
+    for name, seeds in found.items():
         for one in seeds.values():
-            assert one.keys() == {"both", "video alone", "sound alone"}
+            alone = {"the video alone": {"video alone"}, "the sound alone": {"sound alone"}}
+            assert one.keys() == alone.get(name, {"both", "video alone", "sound alone"})
             assert len({tuple(n for n, _ in counts.values()) for counts in one.values()}) == 1
-    assert "with the joint stage" in (out / "findings_joint_stage.md").read_text()
+    assert "| with it, released window | both |" in (out / "findings_joint_stage.md").read_text()
+
+
+def test_a_model_for_each_number_of_frames(run: Callable[..., Path], tmp_path: Path) -> None:
+    options = (*TINY, "--work", str(tmp_path / "laboratory"), "--only", "2 frames", "32 frames")
+    out = run("findings/frame_numbers.py", *options)
+    found = json.loads((out / "findings_frame_numbers.json").read_text())["found"]
+    assert found.keys() == {"2 frames", "32 frames"}
+    assert "| 32 | 144 |" in (out / "findings_frame_numbers.md").read_text()
+
+
+def test_labels_of_the_released_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER / "findings"))
+    laboratory = importlib.import_module("laboratory")
+    world = load_world(None)
+    lab = laboratory.Laboratory(
+        world, build_tokenizer(all_texts(world)), Path(), laboratory.Settings()
+    )
+    batch = lab.batch("train", range(4), np.random.default_rng(0), ("heard",))
+    rows = laboratory.heard_in_window(batch).sounds
+    assert rows.shape == (4, 93, batch.sounds.shape[2])
+    assert not rows[:, 50:].any()  # sixteen seconds are heard, then nothing
+    for row, time in ((1, 0.48), (10, 1.36 + 0.25), (46, 0.88 + 1.75)):  # in clips 0, 1 and 7
+        assert rows[:, row].equal(batch.sounds[:, int(time * 3)])
 
 
 def test_other_settings_are_refused(run: Callable[..., Path], tmp_path: Path) -> None:
