@@ -20,7 +20,7 @@ from chart import line_chart
 from laboratory import BOTH, HEARD, SEEN, Encoded
 from trial import STC, Counts, Trial, Variant, mean_of, over_seeds, parser, score, shown, trials
 
-LONGER = 4
+LONGER = 2
 VARIANTS = (
     Variant("the video alone", STC, hide=(0.0, 1.0), longer=LONGER),
     Variant("the sound alone", STC, hide=(1.0, 0.0), longer=LONGER),

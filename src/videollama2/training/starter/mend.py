@@ -73,12 +73,32 @@ SETTLING = replace(
     pictures=0.2,
     sound=0.2,
 )
+# Once more, for what was still right in two or three of four: what follows what, on which plate.
+ORDER = replace(
+    HARDENING,
+    kinds=(0.38, 0.22, 0.40),
+    eagerness={
+        **dict.fromkeys(("next_thing", "before_after", "thing_on_plate"), 6.0),
+        **dict.fromkeys(("which_first", "last_thing", "list_things", "describe"), 2.0),
+        **dict.fromkeys(("source_visible", "who_sounds", "place", "is_there", "choice"), 1.0),
+        **dict.fromkeys(("movement", "plate_colour", "is_heard", "count_sounds"), 0.5),
+        **dict.fromkeys(("heard", "which_sound_first", "last_sound", "background"), 0.3),
+    },
+    pictures=0.25,
+    sound=0.25,
+    words=0.3,
+)
+PLANS = {  # what is asked, and what at last
+    "widely": (HARDENING, SETTLING),
+    "order": (ORDER, replace(ORDER, eagerness=SETTLING.eagerness)),
+}
 
 
 @dataclass(frozen=True)
 class MendSettings:
     """Everything that the outcome depends on, besides the weights begun with."""
 
+    plan: str = "widely"
     seed: int = 0
     batch_size: int = 32
     questions: int = 8
@@ -180,10 +200,11 @@ def mend(
     seed = (settings.seed, SCENE_SEED)
     deadline = time.monotonic() + 60 * minutes
     began, begun_at, recent = time.monotonic(), step, 0.0
+    mending, settling = PLANS[settings.plan]
     drawn = chain(
-        batches(replace(plain, hardening=HARDENING), seed, step, settings.steps, 0, workers),
+        batches(replace(plain, hardening=mending), seed, step, settings.steps, 0, workers),
         batches(
-            replace(plain, hardening=SETTLING),
+            replace(plain, hardening=settling),
             seed,
             max(step, settings.steps),
             settings.all_steps,
@@ -224,7 +245,10 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     for name, value in asdict(MendSettings()).items():
         kind = cast("Any", type(value))
-        parser.add_argument(f"--{name.replace('_', '-')}", default=value, type=kind)
+        choices = tuple(PLANS) if name == "plan" else None
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", default=value, type=kind, choices=choices
+        )
     arguments = vars(parser.parse_args())
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     settings = MendSettings(**{name: arguments[name] for name in asdict(MendSettings())})
@@ -239,7 +263,8 @@ def main() -> None:
     )
     if patient is not None:
         begin = Path(arguments["begin"])
-        told = json.loads((begin / "training.json").read_text()) | {"mending": asdict(settings)}
+        told = json.loads((begin / "training.json").read_text())
+        told[f"mending, {settings.plan}"] = asdict(settings)
         arguments["out"].mkdir(parents=True, exist_ok=True)
         save_starter(patient.model, patient.tokenizer, arguments["out"], told)
         for name in AS_BEFORE:  # loading has left its marks in them

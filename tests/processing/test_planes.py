@@ -1,4 +1,4 @@
-"""Small frames without Pillow: its bytes, whatever the size, and Pillow itself where it differs."""
+"""Frames without Pillow: its bytes, whatever the size, and Pillow itself where it differs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from videollama2.processing import enlarge, pixels
-from videollama2.processing.enlarge import Enlarger, enlarger
+from videollama2.processing import pixels, planes
 from videollama2.processing.pixels import PixelSettings, to_pixels
+from videollama2.processing.planes import PlaneResizer, plane_resizer
 
 SIGLIP = PixelSettings((48, 60), "squash", (0.5, 0.4, 0.3), (0.5, 0.25, 0.3))
 
@@ -29,42 +29,52 @@ def pillows(frame: np.ndarray, after: tuple[int, int], resample: int) -> np.ndar
     return np.asarray(image).transpose(2, 0, 1)
 
 
+def rows_first(frame: np.ndarray, after: tuple[int, int], resample: int) -> np.ndarray:
+    """As Pillow does where resizing each row first is the cheaper order."""
+    image = Image.fromarray(frame)
+    for size in ((after[1], image.height), (after[1], after[0])):
+        image = image.resize(size, Image.Resampling(resample))
+    return np.asarray(image).transpose(2, 0, 1)
+
+
 @settings(deadline=None)
 @given(
     st.tuples(st.integers(1, 70), st.integers(1, 70)),
-    st.tuples(st.integers(0, 90), st.integers(0, 90)),
+    st.tuples(st.integers(1, 110), st.integers(1, 110)),
     st.sampled_from([2, 3]),
     st.integers(0, 2**32 - 1),
 )
-def test_enlarged_as_pillow_does(
-    before: tuple[int, int], more: tuple[int, int], resample: int, seed: int
+def test_resized_as_pillow_does(
+    before: tuple[int, int], after: tuple[int, int], resample: int, seed: int
 ) -> None:
-    after = (before[0] + more[0], before[1] + more[1])
-    enlarge_frame = Enlarger(before, after, resample)
+    resize_plane = PlaneResizer(before, after, resample)
     found = np.empty((3, *after), np.float32)
     for place in range(2):  # the memory it keeps is as good for the next frame
         frame = frame_of(*before, seed + place)
-        enlarge_frame(frame, found)
-        assert np.array_equal(found, pillows(frame, after, resample))
+        for channel, plane in enumerate(found):
+            plane[...] = resize_plane(frame[..., channel])
+        assert np.array_equal(found, rows_first(frame, after, resample))
 
 
-@pytest.mark.parametrize("before", [(192, 192), (120, 160), (180, 320), (240, 135)])
+@pytest.mark.parametrize("before", [(192, 192), (120, 160), (180, 320), (270, 480)])
 def test_every_place_of_the_tower_is_pillows(before: tuple[int, int]) -> None:
     after = (384, 384)
-    enlarge_frame = enlarger(before, after, 3)
-    assert enlarge_frame is not None
+    resize_plane = plane_resizer(before, after, 3)
+    assert resize_plane is not None
     found = np.empty((3, *after), np.float32)
     for seed in range(4):
-        enlarge_frame(frame_of(*before, seed), found)
-        assert np.array_equal(found, pillows(frame_of(*before, seed), after, 3))
+        frame = frame_of(*before, seed)
+        for channel, plane in enumerate(found):
+            plane[...] = resize_plane(frame[..., channel])
+        assert np.array_equal(found, pillows(frame, after, 3))
 
 
 def test_no_sum_is_too_large_for_float32() -> None:
     """Coarse and fine parts are whole numbers, and the largest sums of either are below 2**24."""
-    for before, after in ((1, 384), (192, 384), (97, 384), (319, 384), (50, 224)):
-        found = enlarge._pass(before, after, 3)
-        coarse = found.weights[:, : found.block].astype(np.float64) / enlarge._FINE
-        fine = found.weights[:, found.block :].astype(np.float64) * 2**enlarge._FINE_BITS
+    for before, after in ((1, 384), (192, 384), (97, 384), (319, 384), (50, 224), (900, 336)):
+        found = planes._pass(before, after, 3, across=True)
+        coarse = found.coarse.astype(np.float64) / planes._FINE
+        fine = found.fine.astype(np.float64) * 2**planes._FINE_BITS
         for part in (coarse, fine):
             assert np.array_equal(part, np.round(part))
             assert 255 * np.abs(part).sum(-1).max() < 2**24
@@ -73,23 +83,30 @@ def test_no_sum_is_too_large_for_float32() -> None:
 @pytest.mark.parametrize("threads", [1, 3])
 def test_pixels_are_pillows(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     frames = [frame_of(20, 33, seed) for seed in range(9)]
-    used = enlarger((20, 33), SIGLIP.size, 3)
+    used = plane_resizer((20, 33), SIGLIP.size, 3)
     assert used is not None
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     found = to_pixels(frames, SIGLIP)
-    monkeypatch.setattr(pixels, "enlarger", lambda *_: None)
+    monkeypatch.setattr(pixels, "plane_resizer", lambda *_: None)
     assert torch.equal(found, to_pixels(frames, SIGLIP))
 
 
 def test_a_pillow_that_resizes_otherwise_is_asked_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image.Image, "resize", lambda self, size, _: Image.new("RGB", size))
-    enlarge._is_pillows.cache_clear()
-    assert enlarger((20, 33), (48, 60), 3) is None
-    enlarge._is_pillows.cache_clear()
+    planes._is_pillows.cache_clear()
+    assert plane_resizer((20, 33), (48, 60), 3) is None
+    planes._is_pillows.cache_clear()
+
+
+def test_where_columns_are_resized_first_pillow_is_asked() -> None:
+    assert not np.array_equal(
+        pillows(frame_of(240, 135), (224, 224), 3), rows_first(frame_of(240, 135), (224, 224), 3)
+    )
+    assert plane_resizer((240, 135), (224, 224), 3) is None
 
 
 @pytest.mark.parametrize(
-    ("before", "resample"), [((47, 33), 3), ((20, 60), 3), ((96, 120), 3), ((20, 33), 1)]
+    ("before", "resample"), [((49, 60), 3), ((20, 160), 3), ((96, 120), 3), ((20, 33), 1)]
 )
 def test_pillow_does_the_rest(before: tuple[int, int], resample: int) -> None:
-    assert enlarger(before, (48, 60), resample) is None
+    assert plane_resizer(before, (48, 60), resample) is None
