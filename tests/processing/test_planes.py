@@ -73,11 +73,20 @@ def test_no_sum_is_too_large_for_float32() -> None:
     """Coarse and fine parts are whole numbers, and the largest sums of either are below 2**24."""
     for before, after in ((1, 384), (192, 384), (97, 384), (319, 384), (50, 224), (900, 336)):
         found = planes._pass(before, after, 3, across=True)
-        coarse = found.coarse.astype(np.float64) / planes._FINE
         fine = found.fine.astype(np.float64) * 2**planes._FINE_BITS
-        for part in (coarse, fine):
+        for part, most in ((found.coarse.astype(np.float64), 2**22), (fine, 2**24)):
             assert np.array_equal(part, np.round(part))
-            assert 255 * np.abs(part).sum(-1).max() < 2**24
+            assert 255 * np.abs(part).sum(-1).max() < most
+
+
+def test_every_sum_is_rounded_as_pillow_does() -> None:
+    """Half a level up, then down to a whole one: at all sums from black to white, and at halves."""
+    level = int(planes._LEVEL)
+    units = np.arange(-2 * level, 258 * level, dtype=np.float32)
+    expected = np.clip((units.astype(np.int64) + level // 2) // level, 0, 255)
+    found = units[None].copy()
+    planes._levels(found, np.full_like(found, 0.998))  # whatever is less than a unit is left out
+    assert np.array_equal(found[0], expected)
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -223,13 +223,16 @@ def _fill(
     planes = _resized(frame, settings).split() if resize is None else ()
     for channel, values in enumerate(into):
         levels = np.asarray(planes[channel]) if resize is None else resize(frame[..., channel])
-        np.divide(levels, np.float32(255), out=values)
-        values -= np.float32(settings.image_mean[channel])
-        spread = np.float32(settings.image_std[channel])
-        if np.frexp(spread)[0] == 0.5:  # a power of two: the same, and quicker
-            values *= 1 / spread
-        else:
-            values /= spread
+        mean, std = (
+            np.float32(settings.image_mean[channel]),
+            np.float32(settings.image_std[channel]),
+        )
+        is_power = np.frexp(std)[0] == 0.5  # of two: dividing by it at once rounds nothing more
+        scale = std if is_power else np.float32(1)
+        np.divide(levels, np.float32(255) * scale, out=values)
+        values -= mean / scale
+        if not is_power:
+            values /= std
 
 
 def to_pixels_on(

@@ -23,18 +23,19 @@ from .resize import FRACTION_BITS, RESAMPLINGS, weights
 Floats = npt.NDArray[np.float32]
 
 _FINE_BITS = 9
-_FINE = np.float32(
-    2.0 ** (_FINE_BITS - FRACTION_BITS)
-)  # the last place of a coarse part, in levels
+_LEVEL = 2.0 ** (FRACTION_BITS - _FINE_BITS)  # in units of the last place of coarse parts
+# A little more than one over that: halves, which are the only sums to be so near to a tie, come
+# out above it and are rounded up, as Pillow does. No other sum of below 2**22 units crosses one.
+_TO_LEVELS = np.float32((1 + 2.0**-22) / _LEVEL)
 _ACROSS_BLOCKS, _DOWN_BLOCKS = range(16, 65, 16), range(4, 17)
-_HALF, _WHITE = np.float32(0.5), np.float32(255)
+_BLACK, _WHITE = np.float32(0), np.float32(255)
 
 
 @dataclass(frozen=True, eq=False)
 class _Pass:
     """From N places to M: block b reads places `b * step + offset` and on of a side.
 
-    `coarse` (n, B, K) in levels and `fine` (n, B, K) in units of `_FINE`.
+    `coarse` and `fine` (n, B, K) in units of which `_LEVEL` are a level.
     """
 
     before: int
@@ -105,9 +106,7 @@ def _pass(before: int, after: int, resample: int, across: bool) -> _Pass:
         ]
     coarse = np.round(found / 2**_FINE_BITS)
     fine = found / 2**_FINE_BITS - coarse
-    return _Pass(
-        before, after, step, offset, (coarse * _FINE).astype(np.float32), fine.astype(np.float32)
-    )
+    return _Pass(before, after, step, offset, coarse.astype(np.float32), fine.astype(np.float32))
 
 
 class PlaneResizer:
@@ -156,11 +155,10 @@ class PlaneResizer:
 def _levels(coarse: Floats, fine: Floats) -> None:
     """Sums, rounded as Pillow does and cut off at black and white: in place of the coarse ones."""
     np.floor(fine, out=fine)
-    fine *= _FINE
-    fine += _HALF
     coarse += fine
-    np.floor(coarse, out=coarse)
-    np.clip(coarse, 0, _WHITE, out=coarse)
+    coarse *= _TO_LEVELS
+    np.rint(coarse, out=coarse)
+    coarse.clip(_BLACK, _WHITE, out=coarse)
 
 
 def _windows(side_first: Floats, over: _Pass) -> Floats:
