@@ -97,6 +97,10 @@ starter: $(STAMP)  ## build the starter from nothing: pictures and notes, traini
 		--world starter-assets/world.npz --run starter-run --out starter-run/taught
 	$(STARTER_MEMORY) OMP_NUM_THREADS=1 $(BIN)/python -m videollama2.training.starter.mend \
 		--world starter-assets/world.npz --begin starter-run/taught --run starter-run/mending \
+		--out starter-run/mended
+	$(STARTER_MEMORY) OMP_NUM_THREADS=1 $(BIN)/python -m videollama2.training.starter.mend \
+		--world starter-assets/world.npz --begin starter-run/mended --run starter-run/mending-order --plan order \
+		--seed 1 --steps 450 --horizon 470 --cooling-steps 300 --learning-rate 5e-4 --settling-steps 60 \
 		--out src/videollama2/starter
 
 LEG_MINUTES ?= 9

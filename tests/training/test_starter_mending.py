@@ -274,7 +274,15 @@ def test_the_command_writes_a_folder_that_tells_all_phases(
     monkeypatch.setattr("sys.argv", ["mend", *words])
     mending.main()
     said = json.loads((tmp_path / "out" / "training.json").read_text())
-    assert said["mending"] == {**asdict(SHORT), "steps": 1, "settling_steps": 0}
+    done = {**asdict(SHORT), "steps": 1, "settling_steps": 0}
+    assert said["mendings"] == [done]
+    options |= {"begin": tmp_path / "out", "run": tmp_path / "again", "out": tmp_path / "again"}
+    options |= {"plan": "order"}
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    monkeypatch.setattr("sys.argv", ["mend", *words])
+    mending.main()
+    said = json.loads((tmp_path / "again" / "training.json").read_text())
+    assert said["mendings"] == [done, {**done, "plan": "order"}]
     assert said["joint_steps"] == Settings().joint_steps
     names = {path.name for path in taught.iterdir()}
     assert {path.name for path in (tmp_path / "out").iterdir()} == names

@@ -1,9 +1,9 @@
-"""The starter's last phase: what a finished model does badly, taught to it again.
+"""The starter's last phases: what a finished model does badly, taught to it again.
 
     python -m videollama2.training.starter.mend --world starter-assets/world.npz \
-        --begin starter-run/taught --run starter-run/mending --out src/videollama2/starter
+        --begin starter-run/taught --run starter-run/mending --out starter-run/mended
 
-It begins from saved weights, in bfloat16 as they are, with fresh heads and a fresh optimizer: so it
+It can be said again from what came out, with another `--plan`. It begins from saved weights, in bfloat16 as they are, with fresh heads and a fresh optimizer: so it
 gives the same whether the phases before it were run just now or long ago. Seeded and resumable, as
 they are.
 """
@@ -264,7 +264,7 @@ def main() -> None:
     if patient is not None:
         begin = Path(arguments["begin"])
         told = json.loads((begin / "training.json").read_text())
-        told[f"mending, {settings.plan}"] = asdict(settings)
+        told["mendings"] = [*told.get("mendings", ()), asdict(settings)]
         arguments["out"].mkdir(parents=True, exist_ok=True)
         save_starter(patient.model, patient.tokenizer, arguments["out"], told)
         for name in AS_BEFORE:  # loading has left its marks in them
