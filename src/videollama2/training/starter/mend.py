@@ -4,8 +4,8 @@
         --begin starter-run/taught --run starter-run/mending --out starter-run/mended
 
 It can be said again from what came out, with another `--plan`. It begins from saved weights, in
-bfloat16 as they are, with fresh heads and a fresh optimizer: so it gives the same whether the phases
-before it were run just now or long ago. Seeded and resumable, as they are.
+bfloat16 as they are, with fresh heads and a fresh optimizer: so it gives the same whether the
+phases before it were run just now or long ago. Seeded and resumable, as they are.
 """
 
 import argparse
