@@ -11,13 +11,12 @@ language model, on the same scenes and questions for the same number of steps, o
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Any
 
 import torch
 from chart import line_chart
 from laboratory import SEEN
-from trial import Counts, Variant, mean_of, over_seeds, parser, score, shown, trials
+from trial import Counts, Variant, mean_of, over_seeds, parser, points, score, shown, tell, trials
 
 GROUPS = {
     "order": ("first_thing", "last_thing", "which_first", "next_thing"),
@@ -87,10 +86,7 @@ def as_text(found: dict[str, dict[str, Counts]], variants: tuple[Variant, ...]) 
             str(tokens(one)),
             shown(over_seeds([mean_of(counts, SEEN) for counts in seeds.values()])),
             shown(over_seeds(gaps), "+") if gaps and one.name != BESIDE else "",
-            *(
-                shown(over_seeds([mean_of(counts, kinds) for counts in seeds.values()]))
-                for kinds in GROUPS.values()
-            ),
+            *map(shown, points(seeds.values(), GROUPS)),
             " / ".join(f"{value:.1f}" for value in (one.published or {}).values()),
         ]
         lines.append(f"| {' | '.join(cells)} |")
@@ -101,10 +97,7 @@ def picture(found: dict[str, Any], variants: tuple[Variant, ...], title: str) ->
     """Groups of types along, a line a connector."""
     groups = {"all types": SEEN, **GROUPS}
     lines = {
-        f"{one.name}, {tokens(one)} tokens": [
-            over_seeds([mean_of(counts, kinds) for counts in found[one.name].values()])
-            for kinds in groups.values()
-        ]
+        f"{one.name}, {tokens(one)} tokens": points(found[one.name].values(), groups)
         for one in variants
         if one.name in found
     }
@@ -118,11 +111,8 @@ def main() -> None:
     everything = (*TABLE_1, *(v for v in DOWNSAMPLING if v not in TABLE_1))
     found = trials("connectors", everything, args, score)
     for name, variants in (("connectors", TABLE_1), ("downsampling", DOWNSAMPLING)):
-        text = as_text(found, variants)
-        Path(args.out / f"findings_{name}.md").write_text(text + "\n")
-        print(text, end="\n\n")
         title = f"{name.capitalize()}: held-out scenes, mean of {args.seeds} seeds, 95 % intervals"
-        (args.out / f"findings_{name}.svg").write_text(picture(found, variants, title))
+        tell(args, name, as_text(found, variants), picture(found, variants, title))
 
 
 if __name__ == "__main__":

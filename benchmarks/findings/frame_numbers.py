@@ -9,14 +9,13 @@ Table 1 are (`connectors.py`). `frames.py` gives one model, trained with eight, 
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Any
 
 import torch
 from chart import line_chart
 from connectors import GROUPS
 from laboratory import SEEN
-from trial import STC, Variant, mean_of, over_seeds, parser, score, shown, trials
+from trial import STC, Variant, parser, points, score, shown, tell, trials
 
 TOKENS_A_PAIR = 9
 VARIANTS = tuple(
@@ -33,11 +32,7 @@ def as_text(found: dict[str, Any]) -> str:
     ]
     for one in VARIANTS:
         if one.name in found:
-            seeds = found[one.name].values()
-            cells = [
-                shown(over_seeds([mean_of(counts, kinds) for counts in seeds]))
-                for kinds in COLUMNS.values()
-            ]
+            cells = map(shown, points(found[one.name].values(), COLUMNS))
             tokens = one.frames // 2 * TOKENS_A_PAIR
             lines.append(f"| {one.frames} | {tokens} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -48,21 +43,13 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)
     found = trials("frame_numbers", VARIANTS, args, score)
-    text = as_text(found)
-    Path(args.out / "findings_frame_numbers.md").write_text(text + "\n")
-    print(text)
     kept = [one for one in VARIANTS if one.name in found]
-    lines = {
-        name: [
-            over_seeds([mean_of(counts, kinds) for counts in found[one.name].values()])
-            for one in kept
-        ]
-        for name, kinds in COLUMNS.items()
-    }
+    each = [points(found[one.name].values(), COLUMNS) for one in kept]
+    lines = dict(zip(COLUMNS, map(list, zip(*each, strict=True)), strict=False))
     title = f"A model for each number of frames, mean of {args.seeds} seeds, 95 % intervals"
     across = [f"{one.frames} ({one.frames // 2 * TOKENS_A_PAIR})" for one in kept]
     picture = line_chart(title, "frames (their tokens)", across, lines)
-    Path(args.out / "findings_frame_numbers.svg").write_text(picture)
+    tell(args, "frame_numbers", as_text(found), picture)
 
 
 if __name__ == "__main__":

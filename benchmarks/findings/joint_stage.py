@@ -12,13 +12,12 @@ alone, as far as it was shown them. See `laboratory.py` for what encoders and la
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Any
 
 import torch
 from chart import line_chart
 from laboratory import BOTH, HEARD, SEEN, Encoded
-from trial import STC, Counts, Trial, Variant, mean_of, over_seeds, parser, score, shown, trials
+from trial import STC, Counts, Trial, Variant, parser, points, score, shown, tell, trials
 
 LONGER = 2
 VARIANTS = (
@@ -47,10 +46,7 @@ def as_text(found: dict[str, Any]) -> str:
     ]
     for name, seeds in found.items():
         for streams in _asked_with(seeds):
-            cells = [
-                shown(over_seeds([mean_of(one[streams], kinds) for one in seeds.values()]))
-                for kinds in COLUMNS.values()
-            ]
+            cells = map(shown, points((one[streams] for one in seeds.values()), COLUMNS))
             lines.append(f"| {name} | {streams} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -64,20 +60,14 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)
     found = trials("joint_stage", VARIANTS, args, scores)
-    text = as_text(found)
-    Path(args.out / "findings_joint_stage.md").write_text(text + "\n")
-    print(text)
     lines = {
-        f"{name}, {streams}": [
-            over_seeds([mean_of(one[streams], kinds) for one in seeds.values()])
-            for kinds in COLUMNS.values()
-        ]
+        f"{name}, {streams}": points((one[streams] for one in seeds.values()), COLUMNS)
         for name, seeds in found.items()
         for streams in _asked_with(seeds)
     }
     title = f"Held-out scenes, mean of {args.seeds} seeds, 95 % intervals"
     picture = line_chart(title, "types of question", list(COLUMNS), lines)
-    Path(args.out / "findings_joint_stage.svg").write_text(picture)
+    tell(args, "joint_stage", as_text(found), picture)
 
 
 if __name__ == "__main__":

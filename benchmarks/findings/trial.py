@@ -13,7 +13,7 @@ import os
 import statistics
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
@@ -270,6 +270,19 @@ def over_seeds(values: Sequence[float]) -> Point:
         return Point(mean, mean, mean)
     spread = T_975[len(values) - 1] * statistics.stdev(values) / len(values) ** 0.5
     return Point(mean, mean - spread, mean + spread)
+
+
+def points(seeds: Iterable[Counts], columns: Mapping[str, Sequence[str]]) -> list[Point]:
+    """For each column of types their mean, over seeds."""
+    each = list(seeds)
+    return [over_seeds([mean_of(counts, kinds) for counts in each]) for kinds in columns.values()]
+
+
+def tell(args: argparse.Namespace, name: str, text: str, picture: str) -> None:
+    """Write a finding's table and picture, and show the table."""
+    Path(args.out / f"findings_{name}.md").write_text(text + "\n")
+    Path(args.out / f"findings_{name}.svg").write_text(picture)
+    print(text, end="\n\n")
 
 
 def shown(point: Point, sign: str = "") -> str:
