@@ -18,6 +18,7 @@ from videollama2.scenes import (
     draw_scene,
 )
 from videollama2.scenes.names import COLOURS
+from videollama2.scenes.questions import ask_often
 
 MARGIN_S = 0.7
 NUMBERS = ["zero", "one", "two", "three", "four"]
@@ -224,6 +225,22 @@ def test_asking_is_seeded_and_bounded(world: World, scenes: list[Scene]) -> None
         assert len(once) == 8
         assert len({question.kind for question in once}) == len(once)
     assert ask(scenes[0], world, np.random.default_rng(4), count=0) == []
+
+
+@pytest.mark.parametrize("kind", ["next_thing", "thing_on_plate"])
+def test_a_kind_is_asked_about_each_thing(world: World, scenes: list[Scene], kind: str) -> None:
+    rng = np.random.default_rng(7)
+    met = Counter[int]()
+    for scene in scenes[:300]:
+        questions = ask_often(scene, world, rng, kind, draws=24)
+        witness = Witness(scene)
+        assert all(witness.answer(question, world) == question.answer for question in questions)
+        about = len([thing for thing in scene.things if thing.plate is not None])
+        if kind == "next_thing":
+            about = len(scene.things) - 1 if scene.sequential else 0
+        assert len({question.answer for question in questions}) == len(questions) == about
+        met[about] += 1
+    assert len(met) == 4 + (kind == "thing_on_plate")
 
 
 def test_eight_a_scene_cover_all_kinds(world: World) -> None:

@@ -37,6 +37,7 @@ from videollama2.training.starter.data import CELLS, IGNORED, SLOTS, BatchMaker
 from videollama2.training.starter.facts import UNKNOWN, Facts, FactTargets, fact_arrays
 from videollama2.training.starter.mend import (
     HARDENING,
+    PLANS,
     MendSettings,
     Patient,
     answer_weights,
@@ -213,6 +214,26 @@ def test_a_question_weighs_by_the_root_of_its_answer(world: World) -> None:
             assert float(mine.sum()) == pytest.approx(math.sqrt(len(mine)), rel=1e-5)
     assert batch.facts is not None
     assert batch.facts.places.shape == (3, SLOTS * CELLS * CELLS)
+
+
+def test_a_scene_can_be_asked_about_each_of_its_things(world: World) -> None:
+    tokenizer = Trainee(Settings(), world).tokenizer
+    often = replace(PLANS["looking up"].mending, kinds=(0.0, 0.0, 1.0))
+    batch = BatchMaker(world, tokenizer, 6, 2, hardening=often).make((1, 2), 0)
+    counts = [kinds.count("next_thing") for kinds in batch.kinds]
+    assert max(counts) > 1
+    assert all(len(kinds) >= 2 + count for kinds, count in zip(batch.kinds, counts, strict=True))
+
+
+def test_the_language_model_alone_is_mended(world: World, taught: Path, tmp_path: Path) -> None:
+    settings = replace(SHORT, plan="looking up")
+    before = Patient(str(taught), settings, world).model.state_dict()
+    options: dict[str, Any] = {"device": "cpu", "workers": 0, "minutes": math.inf}
+    patient = mend(world, str(taught), settings, Run(tmp_path), **options)
+    assert patient is not None
+    for name, value in patient.model.state_dict().items():
+        is_words = "language_model" in name or "lm_head" in name
+        assert torch.equal(value, before[name]) != is_words or "rotary" in name, name
 
 
 def test_what_is_heard_can_be_another_sound(world: World) -> None:

@@ -69,6 +69,29 @@ def ask(
     return asked
 
 
+def ask_often(
+    scene: Scene,
+    world: World,
+    rng: np.random.Generator,
+    kind: str,
+    draws: int = 6,
+    split: str = "train",
+) -> list[Question]:
+    """Questions of one kind about as many things of a scene as so many draws meet.
+
+    Raises:
+        ValueError: there is no such split.
+    """
+    asked: dict[tuple[str, ...], Question] = {}
+    for _ in range(draws):
+        made = _MAKERS[kind](scene, world, rng)
+        if made is None or (about := (made.answer, *made.slots.values())) in asked:
+            continue
+        text, template = word_question(kind, made.slots, rng, split, ending=kind in CLOSED_KINDS)
+        asked[about] = Question(kind, text, made.answer, template)
+    return list(asked.values())
+
+
 def all_texts(world: World) -> Iterator[str]:
     """Texts that hold every word, in either case, of every wording and answer of this world."""
     grammar = phrasings()

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import chain
 from typing import Any, cast
 
 import numpy as np
@@ -16,7 +17,7 @@ from videollama2.processing.fbank import fbank
 from videollama2.scenes.drawing import KINDS, draw_scene
 from videollama2.scenes.labels import SOUND_SLOTS, labels
 from videollama2.scenes.names import COLOURS, MOVEMENTS
-from videollama2.scenes.questions import Question, ask
+from videollama2.scenes.questions import Question, ask, ask_often
 from videollama2.scenes.rendering import render_frames
 from videollama2.scenes.scene import Scene
 from videollama2.scenes.sounds import render_sound
@@ -149,6 +150,7 @@ class Hardening:
         kinds: how often each kind of scene is drawn, in the order of `drawing.KINDS`.
         eagerness: how eagerly each type of question is asked, 1 where it is not named.
         pictures, sound, words: the share of rows, or of questions, that are damaged.
+        often: types asked of a scene besides, about each thing that they can be asked about.
     """
 
     kinds: tuple[float, ...]
@@ -156,6 +158,7 @@ class Hardening:
     pictures: float
     sound: float
     words: float
+    often: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -240,6 +243,9 @@ class BatchMaker:
         }
         if harder is not None:
             row["facts"] = fact_arrays(scene, labels(scene, self.world, SLOTS), self.world, CELLS)
+            if slots is None:
+                more = [ask_often(scene, self.world, rng, kind) for kind in harder.often]
+                questions = [*questions, *chain.from_iterable(more)]
             questions = _damage(row, questions, harder, rng)
         if self.hear is not None:
             row["waveform"] = self.hear(row["waveform"])

@@ -88,9 +88,30 @@ ORDER = replace(
     sound=0.25,
     words=0.3,
 )
-PLANS = {  # what is asked, and what at last
-    "widely": (HARDENING, SETTLING),
-    "order": (ORDER, replace(ORDER, eagerness=SETTLING.eagerness)),
+# The language model alone, for what has to be looked up in two steps: what came after that thing.
+LOOKING_UP = replace(
+    ORDER,
+    kinds=(0.25, 0.15, 0.60),
+    eagerness={"next_thing": 0.1, "thing_on_plate": 0.1, "before_after": 2.0, "which_first": 2.0},
+    often=("next_thing", "thing_on_plate"),
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is asked, what at last, and whether all but the language model is left as it is."""
+
+    mending: Hardening
+    settling: Hardening
+    language_alone: bool = False
+
+
+PLANS = {
+    "widely": Plan(HARDENING, SETTLING),
+    "order": Plan(ORDER, replace(ORDER, eagerness=SETTLING.eagerness)),
+    "looking up": Plan(
+        LOOKING_UP, replace(LOOKING_UP, eagerness=SETTLING.eagerness), language_alone=True
+    ),
 }
 
 
@@ -130,6 +151,9 @@ class Patient(nn.Module):
         untyped: Any = taught.model
         self.model = untyped.float()
         self.word_space = WordSpace(self.tokenizer, world)
+        if PLANS[settings.plan].language_alone:
+            for name, part in self.model.model.named_children():
+                part.requires_grad_(name == "language_model")
         width = self.model.config.text_config.hidden_size
         self.facts = Facts(width, len(world.names), SLOTS)
 
@@ -200,11 +224,11 @@ def mend(
     seed = (settings.seed, SCENE_SEED)
     deadline = time.monotonic() + 60 * minutes
     began, begun_at, recent = time.monotonic(), step, 0.0
-    mending, settling = PLANS[settings.plan]
+    plan = PLANS[settings.plan]
     drawn = chain(
-        batches(replace(plain, hardening=mending), seed, step, settings.steps, 0, workers),
+        batches(replace(plain, hardening=plan.mending), seed, step, settings.steps, 0, workers),
         batches(
-            replace(plain, hardening=settling),
+            replace(plain, hardening=plan.settling),
             seed,
             max(step, settings.steps),
             settings.all_steps,
