@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import hashlib
 import json
 import os
 import platform
@@ -276,6 +277,25 @@ def facts(device: str) -> dict[str, str]:
         "load_average": " ".join(f"{load:.1f}" for load in os.getloadavg()),
         "command": " ".join([Path(sys.executable).name, *sys.argv]),
     }
+
+
+def weights_of(model: str) -> str:
+    """A fingerprint of a model folder's weights ("starter": the bundled one's): what was measured."""
+    from videollama2.assistant import resolve
+
+    digest = hashlib.sha256()
+    for file in sorted(Path(resolve(model)).glob("*.safetensors")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def resumed(file: Path, settings: dict[str, Any], empty: dict[str, Any]) -> dict[str, Any]:
+    """What a result file holds, where it was measured with these settings; else `empty` with them."""
+    if file.exists():
+        values: dict[str, Any] = json.loads(file.read_text())
+        if values["settings"] == settings:
+            return values
+    return {"settings": settings, **empty}
 
 
 def hardware(device: str) -> str:

@@ -11,10 +11,8 @@ Resumable: what the result file holds already is not measured again.
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import shutil
-import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -176,10 +174,9 @@ def main() -> None:
     args = made.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     file = args.out / "robustness.json"
-    settings = {"model": args.model, "clips": args.clips}
-    values: dict[str, Any] = {"settings": settings, "rows": []}
-    if file.exists() and json.loads(file.read_text())["settings"] == settings:
-        values = json.loads(file.read_text())
+    weights = common.weights_of(args.model)
+    settings = {"model": args.model, "weights": weights, "clips": args.clips}
+    values = common.resumed(file, settings, {"rows": []})
     rows: list[dict[str, Any]] = values["rows"]
     model = LocalModel.of(videollama2.VideoLlama2.from_pretrained(args.model, device="cpu"))
     before = Baseline.of(samples_of(model, CLIPS, args.clips))
@@ -189,12 +186,7 @@ def main() -> None:
     for variant in VARIANTS[args.first : args.last]:
         if variant.name not in [row["name"] for row in rows]:
             rows.append(measure(model, args.clips, variant, before))
-            values |= {
-                "hardware": common.hardware("cpu"),
-                "commit": common.commit(),
-                "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-                "command": " ".join(["python", *sys.argv]),
-            }
+            values |= common.facts("cpu")
             file.write_text(json.dumps(values, indent=1) + "\n")
     print(as_text(rows))
     (args.out / "robustness.md").write_text(

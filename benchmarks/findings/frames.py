@@ -59,10 +59,9 @@ def main() -> None:
     made.add_argument("--out", type=Path, default=common.RESULTS)
     args = made.parse_args()
     file = args.out / "findings_frames.json"
-    settings = {"model": args.model, "clips": args.clips}
-    values: dict[str, Any] = {"settings": settings, "found": {}}
-    if file.exists() and json.loads(file.read_text())["settings"] == settings:
-        values = json.loads(file.read_text())
+    weights = common.weights_of(args.model)
+    settings = {"model": args.model, "weights": weights, "clips": args.clips}
+    values = common.resumed(file, settings, {"found": {}})
     assistant = VideoLlama2.from_pretrained(args.model, device="cpu")
     args.out.mkdir(parents=True, exist_ok=True)
     for frames in FRAMES:

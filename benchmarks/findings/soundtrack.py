@@ -132,10 +132,9 @@ def main() -> None:
     made.add_argument("--out", type=Path, default=common.RESULTS)
     args = made.parse_args()
     file = args.out / "findings_soundtrack.json"
-    settings = {"model": args.model, "scenes": args.at_once * args.steps}
-    values: dict[str, Any] = {"settings": settings, "found": {}}
-    if file.exists() and json.loads(file.read_text())["settings"] == settings:
-        values = json.loads(file.read_text())
+    weights = common.weights_of(args.model)
+    settings = {"model": args.model, "weights": weights, "scenes": args.at_once * args.steps}
+    values = common.resumed(file, settings, {"found": {}})
     found: dict[str, Any] = values["found"]
     model, world = VideoLlama2.from_pretrained(args.model, device="cpu"), load_world(args.world)
     args.out.mkdir(parents=True, exist_ok=True)
