@@ -122,12 +122,13 @@ starter-clips: $(STAMP)  ## render the held-out clips and their questions again
 	$(BIN)/python scripts/make_starter_clips.py --world starter-assets/world.npz --out tests/starter/clips --count 60
 
 FINDINGS := $(BIN)/python benchmarks/findings
-findings: $(STAMP)  ## the paper's findings again in the made world: resumable, about two hours on two cores
+findings: $(STAMP)  ## the paper's findings again in the made world: resumable, about four hours on two cores
 	test -f starter-assets/world.npz || $(BIN)/python scripts/fetch_scene_assets.py
 	$(FINDINGS)/soundtrack.py --world starter-assets/world.npz
 	$(FINDINGS)/frames.py
 	$(FINDINGS)/connectors.py --world starter-assets/world.npz
 	$(FINDINGS)/joint_stage.py --world starter-assets/world.npz
+	$(FINDINGS)/frame_numbers.py --world starter-assets/world.npz
 
 docs: $(STAMP)  ## draw the architecture picture from the code's own shapes
 	$(BIN)/python scripts/draw_architecture.py
