@@ -10,6 +10,9 @@ VLLM_STAMP := $(VLLM_VENV)/.installed
 # Large blocks stay with the process: handing them back and forth costs a quarter of a CPU's time.
 STARTER_MEMORY := MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_MMAP_THRESHOLD_=100000000000
 
+MEND := $(STARTER_MEMORY) OMP_NUM_THREADS=1 $(BIN)/python -m videollama2.training.starter.mend \
+	--world starter-assets/world.npz
+
 .PHONY: help install demo test test-mixins test-transformers test-ray test-vllm venv-vllm test-faults test-faults-short fuzz test-browser check format starter starter-larger starter-report starter-clips findings docs bench bench-gpu clean
 .DEFAULT_GOAL := help
 
@@ -95,13 +98,13 @@ starter: $(STAMP)  ## build the starter from nothing: pictures and notes, traini
 	test -f starter-assets/world.npz || $(BIN)/python scripts/fetch_scene_assets.py
 	$(STARTER_MEMORY) $(BIN)/python -m videollama2.training.starter.train \
 		--world starter-assets/world.npz --run starter-run --out starter-run/taught
-	$(STARTER_MEMORY) OMP_NUM_THREADS=1 $(BIN)/python -m videollama2.training.starter.mend \
-		--world starter-assets/world.npz --begin starter-run/taught --run starter-run/mending \
-		--out starter-run/mended
-	$(STARTER_MEMORY) OMP_NUM_THREADS=1 $(BIN)/python -m videollama2.training.starter.mend \
-		--world starter-assets/world.npz --begin starter-run/mended --run starter-run/mending-order --plan order \
-		--seed 1 --steps 450 --horizon 470 --cooling-steps 300 --learning-rate 5e-4 --settling-steps 60 \
-		--out src/videollama2/starter
+	$(MEND) --begin starter-run/taught --run starter-run/mending --out starter-run/mended
+	$(MEND) --begin starter-run/mended --run starter-run/order --out starter-run/ordered --plan order --seed 1 \
+		--steps 450 --horizon 470 --cooling-steps 300 --learning-rate 5e-4 --settling-steps 60
+	$(MEND) --begin starter-run/ordered --run starter-run/looking-up --out starter-run/looked-up --plan "looking up" --seed 2 \
+		--questions 5 --steps 400 --horizon 420 --cooling-steps 250 --settling-steps 40
+	$(MEND) --begin starter-run/looked-up --run starter-run/settling --out src/videollama2/starter --plan "looking up" --seed 3 \
+		--questions 6 --steps 0 --warmup-steps 10 --learning-rate 4e-4 --settling-steps 120 --settling-learning-rate 4e-4
 
 LEG_MINUTES ?= 9
 LARGER := --world starter-assets/larger.npz --minutes $(LEG_MINUTES) --workers 8
