@@ -103,8 +103,8 @@ starter: $(STAMP)  ## build the starter from nothing: pictures and notes, traini
 		--steps 450 --horizon 470 --cooling-steps 300 --learning-rate 5e-4 --settling-steps 60
 	$(MEND) --begin starter-run/ordered --run starter-run/looking-up --out starter-run/looked-up --plan "looking up" --seed 2 \
 		--questions 5 --steps 400 --horizon 420 --cooling-steps 250 --settling-steps 40
-	$(MEND) --begin starter-run/looked-up --run starter-run/settling --out src/videollama2/starter --plan "looking up" --seed 3 \
-		--questions 6 --steps 0 --warmup-steps 10 --learning-rate 4e-4 --settling-steps 120 --settling-learning-rate 4e-4
+	$(MEND) --begin starter-run/looked-up --run starter-run/at-last --out src/videollama2/starter --plan "at last" --seed 3 \
+		--questions 6 --steps 0 --warmup-steps 10 --learning-rate 4e-4 --settling-steps 130 --settling-learning-rate 4e-4
 
 LEG_MINUTES ?= 9
 LARGER := --world starter-assets/larger.npz --minutes $(LEG_MINUTES) --workers 8

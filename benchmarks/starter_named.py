@@ -29,7 +29,7 @@ from videollama2.scenes.questions import OPEN_KINDS
 from videollama2.scenes.scene import Scene
 from videollama2.scenes.world import World, load_world
 
-SEED = 6  # 1 to 5 are taken
+SEED = 7  # 1 to 5 are taken; by those of 6 what ships was chosen
 RESAMPLES = 2000
 
 

@@ -112,6 +112,7 @@ PLANS = {
     "looking up": Plan(
         LOOKING_UP, replace(LOOKING_UP, eagerness=SETTLING.eagerness), language_alone=True
     ),
+    "at last": Plan(SETTLING, replace(SETTLING, often=LOOKING_UP.often), language_alone=True),
 }
 
 
