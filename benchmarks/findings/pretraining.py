@@ -200,7 +200,8 @@ def prepare(
         for split, stream in product(SPLITS, sorted(set(streams)))
         if not kept[split].path(stream).exists()
     ]
-    encoders = Encoders(lab) if missing else None
-    for split, stream in missing:
-        encode(lab, cast("Encoders", encoders), kept[split], stream)
+    if missing:
+        encoders = Encoders(lab)
+        for split, stream in missing:
+            encode(lab, encoders, kept[split], stream)
     return language, kept

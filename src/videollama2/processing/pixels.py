@@ -223,10 +223,8 @@ def _fill(
     planes = _resized(frame, settings).split() if resize is None else ()
     for channel, values in enumerate(into):
         levels = np.asarray(planes[channel]) if resize is None else resize(frame[..., channel])
-        mean, std = (
-            np.float32(settings.image_mean[channel]),
-            np.float32(settings.image_std[channel]),
-        )
+        mean = np.float32(settings.image_mean[channel])
+        std = np.float32(settings.image_std[channel])
         is_power = np.frexp(std)[0] == 0.5  # of two: dividing by it at once rounds nothing more
         scale = std if is_power else np.float32(1)
         np.divide(levels, np.float32(255) * scale, out=values)

@@ -2,11 +2,11 @@
 
 Its sums of 8-bit levels times weights of 22 fraction bits (`resize.py`) are computed as products of
 matrices in float32, exactly: each weight is a coarse and a fine part, so that no sum of either
-needs more than the 24 bits that float32 holds. A place after a pass depends on four before it;
-places are taken in blocks whose weights are a small matrix over a short window of the side. numpy
-multiplies, as torch may be told to round float32 in products.
+needs more than the 24 bits that float32 holds. A place after a pass depends on few before it (four
+where it enlarges); places are taken in blocks whose weights are a small matrix over a short window
+of the side. numpy multiplies, as torch may be told to round float32 in products.
 
-Shapes: N places of a side before a pass and M after it, in n blocks of B with windows of K; R rows.
+Shapes: N places of a side before a pass and M after it, in n blocks of B with windows of K; H rows.
 """
 
 from __future__ import annotations
@@ -39,7 +39,6 @@ class _Pass:
     """
 
     before: int
-    after: int
     step: int
     offset: int
     coarse: Floats
@@ -106,7 +105,7 @@ def _pass(before: int, after: int, resample: int, across: bool) -> _Pass:
         ]
     coarse = np.round(found / 2**_FINE_BITS)
     fine = found / 2**_FINE_BITS - coarse
-    return _Pass(before, after, step, offset, coarse.astype(np.float32), fine.astype(np.float32))
+    return _Pass(before, step, offset, coarse.astype(np.float32), fine.astype(np.float32))
 
 
 class PlaneResizer:

@@ -62,10 +62,7 @@ def ask(
             break
         made = _MAKERS[kind](scene, world, rng)
         if made is not None:
-            text, template = word_question(
-                kind, made.slots, rng, split, ending=kind in CLOSED_KINDS
-            )
-            asked.append(Question(kind, text, made.answer, template))
+            asked.append(_worded(kind, made, rng, split))
     return asked
 
 
@@ -87,9 +84,13 @@ def ask_often(
         made = _MAKERS[kind](scene, world, rng)
         if made is None or (about := (made.answer, *made.slots.values())) in asked:
             continue
-        text, template = word_question(kind, made.slots, rng, split, ending=kind in CLOSED_KINDS)
-        asked[about] = Question(kind, text, made.answer, template)
+        asked[about] = _worded(kind, made, rng, split)
     return list(asked.values())
+
+
+def _worded(kind: str, made: _Asked, rng: np.random.Generator, split: str) -> Question:
+    text, template = word_question(kind, made.slots, rng, split, ending=kind in CLOSED_KINDS)
+    return Question(kind, text, made.answer, template)
 
 
 def all_texts(world: World) -> Iterator[str]:
