@@ -134,7 +134,7 @@ class Trial(nn.Module):
         words = self.words.seen_loss(streams.video, table, batch)
         if self.variant.hide is None:
             return words
-        return words + self.words.heard_loss(streams.audio, table, batch)
+        return words + self.words.heard_loss(streams.audio, table, batch.sounds)
 
     def loss(self, batch: Batch, streams: Streams) -> Tensor:
         """Answers, and a share of the words."""

@@ -51,7 +51,7 @@ def encode_aac(waveform: NDArray[np.float32], rate: int, bits: int) -> bytes:
     stored = io.BytesIO()
     untyped: Any = av.open(stored, "w", format="adts")
     with untyped as container:
-        stream = container.add_stream("aac", rate=rate)
+        stream = container.add_stream("aac", rate=rate, options={"aac_coder": "fast"})
         stream.layout, stream.bit_rate = "mono", bits
         sound = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
         sound.sample_rate, sound.pts = SAMPLING_RATE, 0

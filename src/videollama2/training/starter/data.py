@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import chain
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from videollama2.training.starter.damage import damage_frames, damage_sound, dam
 from videollama2.training.starter.facts import FactTargets, fact_arrays, stack_facts
 from videollama2.training.starter.parts import ASSISTANT, END, FRAME_PIXELS, NUM_FRAMES
 
+Made = TypeVar("Made")
 SLOTS = 4
 CELLS = 3
 FRAME_RATES = (8, 8, 8, 10, 12, 15, 24, 25, 30)
@@ -40,7 +41,7 @@ PRACTICE = {
     **dict.fromkeys(("heard", "which_sound_first", "last_sound"), 0.3),
     **dict.fromkeys(("background", "count_sounds"), 0.2),
 }
-_tensor = cast("Callable[[Any], Tensor]", torch.from_numpy)  # pyright: ignore[reportUnknownMemberType]
+as_tensor = cast("Callable[[Any], Tensor]", torch.from_numpy)  # pyright: ignore[reportUnknownMemberType]
 
 
 @dataclass(frozen=True)
@@ -200,22 +201,60 @@ class BatchMaker:
             rows.append(self._row(rng, sorted(int(slot) for slot in slots)))
         return self._stack(rows, rng)
 
+    def make_unseen(self, scenes: Sequence[tuple[Scene, Sequence[float]]], rng: Any) -> Batch:
+        """Questions about scenes whose pictures and sounds are kept elsewhere: neither is here."""
+        harder = self.hardening
+        rows: list[dict[str, Any]] = []
+        for scene, _ in scenes:
+            row: dict[str, Any] = {"frames": np.empty(0), **label_arrays(scene, self.world)}
+            questions: Sequence[Question] = ask(
+                scene,
+                self.world,
+                rng,
+                self.questions,
+                self.split,
+                eagerness=harder.eagerness if harder else None,
+            )
+            if harder is not None:
+                row["facts"] = self._facts(scene)
+                questions = [*questions, *self._more(scene, harder, rng)]
+                questions = _damage_words(questions, harder, rng)
+            row["kinds"] = tuple(question.kind for question in questions)
+            rows.append(row | encode_questions(self.tokenizer, questions))
+        return self._stack(rows, rng)
+
+    def draw(self, rng: np.random.Generator) -> tuple[Scene, list[float]]:
+        """A scene, and when its frames were taken."""
+        harder = self.hardening
+        kind = None if harder is None else KINDS[int(rng.choice(len(KINDS), p=harder.kinds))]
+        scene = draw_scene(self.world, rng, kind)
+        return scene, frame_times(int(rng.choice(FRAME_RATES)))
+
     def _stack(self, rows: list[dict[str, Any]], rng: np.random.Generator) -> Batch:
         stacked = {
-            name: _tensor(np.stack([row[name] for row in rows]))
+            name: as_tensor(np.stack([row[name] for row in rows]))
             for name in ("frames", "things", "movements", "plates", "background", "sounds")
         }
-        waveforms = _tensor(np.stack([row["waveform"] for row in rows]))
+        features = torch.empty(len(rows), 0)
+        if "waveform" in rows[0]:
+            features = fbank(as_tensor(np.stack([row["waveform"] for row in rows])))
         draw = rng.random(len(rows))
         return Batch(
-            features=fbank(waveforms),
-            hide_video=_tensor(draw < self.hide),
-            hide_audio=_tensor((draw >= self.hide) & (draw < 2 * self.hide)),
+            features=features,
+            hide_video=as_tensor(draw < self.hide),
+            hide_audio=as_tensor((draw >= self.hide) & (draw < 2 * self.hide)),
             kinds=tuple(row["kinds"] for row in rows),
             facts=stack_facts([row["facts"] for row in rows]) if self.hardening else None,
             **stack_questions(rows),
             **stacked,
         )
+
+    def _facts(self, scene: Scene) -> dict[str, NDArray[np.int64]]:
+        return fact_arrays(scene, labels(scene, self.world, SLOTS), self.world, CELLS)
+
+    def _more(self, scene: Scene, harder: Hardening, rng: np.random.Generator) -> list[Question]:
+        more = [ask_often(scene, self.world, rng, kind) for kind in harder.often]
+        return list(chain.from_iterable(more))
 
     def _row(
         self,
@@ -224,9 +263,7 @@ class BatchMaker:
         eagerness: Mapping[str, float] | None = None,
     ) -> dict[str, Any]:
         harder = self.hardening
-        kind = None if harder is None else KINDS[int(rng.choice(len(KINDS), p=harder.kinds))]
-        scene = draw_scene(self.world, rng, kind)
-        times = frame_times(int(rng.choice(FRAME_RATES)))
+        scene, times = self.draw(rng)
         arrays = label_arrays(scene, self.world)
         questions: Sequence[Question] = ()
         if slots is None:
@@ -242,28 +279,28 @@ class BatchMaker:
             **arrays,
         }
         if harder is not None:
-            row["facts"] = fact_arrays(scene, labels(scene, self.world, SLOTS), self.world, CELLS)
+            row["facts"] = self._facts(scene)
             if slots is None:
-                more = [ask_often(scene, self.world, rng, kind) for kind in harder.often]
-                questions = [*questions, *chain.from_iterable(more)]
-            questions = _damage(row, questions, harder, rng)
+                questions = [*questions, *self._more(scene, harder, rng)]
+            damage_streams(row, harder, rng)
+            questions = _damage_words(questions, harder, rng)
         if self.hear is not None:
             row["waveform"] = self.hear(row["waveform"])
         row["kinds"] = tuple(question.kind for question in questions)
         return row | encode_questions(self.tokenizer, questions)
 
 
-def _damage(
-    row: dict[str, Any],
-    questions: Sequence[Question],
-    harder: Hardening,
-    rng: np.random.Generator,
-) -> list[Question]:
-    """Damage the row's pictures and sound in place; the questions come back, some reworded."""
+def damage_streams(row: dict[str, Any], harder: Hardening, rng: np.random.Generator) -> None:
+    """Damage the row's pictures and sound in place, as often as the hardening says."""
     if rng.random() < harder.pictures:
         row["frames"] = damage_frames(row["frames"], rng)
     if rng.random() < harder.sound:
         row["waveform"] = damage_sound(row["waveform"], rng)
+
+
+def _damage_words(
+    questions: Sequence[Question], harder: Hardening, rng: np.random.Generator
+) -> list[Question]:
     return [
         replace(question, text=damage_words(question.text, rng))
         if rng.random() < harder.words
@@ -272,20 +309,27 @@ def _damage(
     ]
 
 
-class _Steps(IterableDataset[Batch]):
-    def __init__(
-        self, maker: BatchMaker, seed: Sequence[int], first: int, last: int, glimpses: int
-    ) -> None:
+class _Steps(IterableDataset[Made]):
+    def __init__(self, make: Callable[[int], Made], first: int, last: int) -> None:
         super().__init__()
-        self.maker, self.seed = maker, seed
-        self.first, self.last, self.glimpses = first, last, glimpses
+        self.make, self.first, self.last = make, first, last
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Made]:
         info = torch.utils.data.get_worker_info()
         offset, stride = (info.id, info.num_workers) if info is not None else (0, 1)
         for step in range(self.first + offset, self.last, stride):
-            make = self.maker.make_glimpses if step < self.glimpses else self.maker.make
-            yield make(self.seed, step)
+            yield self.make(step)
+
+
+def ahead(make: Callable[[int], Made], first: int, last: int, workers: int) -> Iterator[Made]:
+    """What is made for steps `first` to `last` - 1, by `workers` processes ahead of use."""
+    loader = DataLoader(
+        _Steps(make, first, last),
+        batch_size=None,
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+    )
+    return iter(loader)
 
 
 def batches(
@@ -295,10 +339,8 @@ def batches(
 
     Steps before `glimpses` are `BatchMaker.make_glimpses`, the others `BatchMaker.make`.
     """
-    loader = DataLoader(
-        _Steps(maker, seed, first, last, glimpses),
-        batch_size=None,
-        num_workers=workers,
-        prefetch_factor=4 if workers else None,
-    )
-    return iter(loader)
+
+    def make(step: int) -> Batch:
+        return (maker.make_glimpses if step < glimpses else maker.make)(seed, step)
+
+    return ahead(make, first, last, workers)

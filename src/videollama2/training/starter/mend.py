@@ -33,7 +33,7 @@ from videollama2.training.starter.data import (
     batches,
 )
 from videollama2.training.starter.facts import Facts
-from videollama2.training.starter.objective import WordSpace, encode, read_rows
+from videollama2.training.starter.objective import Streams, WordSpace, encode, read_rows
 from videollama2.training.starter.train import (
     Run,
     build_optimizer,
@@ -159,11 +159,16 @@ class Patient(nn.Module):
         self.facts = Facts(width, len(world.names), SLOTS)
 
     def loss(self, batch: Batch, settings: MendSettings, settling: bool = False) -> Tensor:
-        """Answers, words, and facts.
+        """Answers, words, and facts: see `loss_of`."""
+        return self.loss_of(encode(self.model, batch), batch, settings, settling)
+
+    def loss_of(
+        self, streams: Streams, batch: Batch, settings: MendSettings, settling: bool = False
+    ) -> Tensor:
+        """Answers, words, and facts of a batch whose pictures and sounds became these tokens.
 
         Each question weighs by the root of its answer's length; while settling, by its length.
         """
-        streams = encode(self.model, batch)
         embeddings = cast("nn.Embedding", self.model.get_input_embeddings()).weight
         words = self.word_space.loss(streams, embeddings, batch)
         read = read_rows(self.model, streams, batch, self.tokenizer)

@@ -66,7 +66,7 @@ class WordSpace(nn.Module):
     def loss(self, streams: Streams, embeddings: Tensor, batch: Batch) -> Tensor:
         """Binary cross-entropy of words at tokens, and the background's colour of the whole."""
         seen = self.seen_loss(streams.video, embeddings, batch)
-        return seen + self.heard_loss(streams.audio, embeddings, batch)
+        return seen + self.heard_loss(streams.audio, embeddings, batch.sounds)
 
     def seen_loss(self, video: Tensor, embeddings: Tensor, batch: Batch) -> Tensor:
         """Of the video's tokens (B, slots x cells x cells, D), laid out as the batch's labels."""
@@ -84,10 +84,10 @@ class WordSpace(nn.Module):
             + 0.2 * F.cross_entropy(background, batch.background)
         )
 
-    def heard_loss(self, audio: Tensor, embeddings: Tensor, batch: Batch) -> Tensor:
-        """Of the sound's tokens (B, tokens, D), as many of them for each slot of the labels."""
-        audio = unflatten(audio, 1, (batch.sounds.shape[1], -1))
-        return _bce(self.scores(audio, embeddings, "sounds").logsumexp(2), batch.sounds)
+    def heard_loss(self, audio: Tensor, embeddings: Tensor, sounds: Tensor) -> Tensor:
+        """Of the sound's tokens (B, tokens, D); `sounds` (B, slots, words) are what is heard."""
+        audio = unflatten(audio, 1, (sounds.shape[1], -1))
+        return _bce(self.scores(audio, embeddings, "sounds").logsumexp(2), sounds)
 
 
 def _bce(scores: Tensor, targets: Tensor, weight: Tensor | None = None) -> Tensor:
