@@ -94,8 +94,13 @@ check: $(STAMP)  ## ruff and pyright strict
 	$(BIN)/ruff format --check src tests examples scripts benchmarks
 	$(BIN)/pyright
 
-starter: $(STAMP)  ## build the starter from nothing: pictures and notes, training (resumable), weights
-	test -f starter-assets/world.npz || $(BIN)/python scripts/fetch_scene_assets.py
+starter-assets/world.npz: | $(STAMP)
+	$(BIN)/python scripts/fetch_scene_assets.py
+
+starter-assets/larger.npz: | $(STAMP)
+	$(BIN)/python scripts/fetch_scene_assets.py --larger
+
+starter: $(STAMP) starter-assets/world.npz starter-assets/larger.npz  ## build the starter from nothing: pictures and notes, training (resumable), weights
 	$(STARTER_MEMORY) $(BIN)/python -m videollama2.training.starter.train \
 		--world starter-assets/world.npz --run starter-run --out starter-run/taught
 	$(MEND) --begin starter-run/taught --run starter-run/mending --out starter-run/mended
@@ -103,14 +108,15 @@ starter: $(STAMP)  ## build the starter from nothing: pictures and notes, traini
 		--steps 450 --horizon 470 --cooling-steps 300 --learning-rate 5e-4 --settling-steps 60
 	$(MEND) --begin starter-run/ordered --run starter-run/looking-up --out starter-run/looked-up --plan "looking up" --seed 2 \
 		--questions 5 --steps 400 --horizon 420 --cooling-steps 250 --settling-steps 40
-	$(MEND) --begin starter-run/looked-up --run starter-run/at-last --out src/videollama2/starter --plan "at last" --seed 3 \
+	$(MEND) --begin starter-run/looked-up --run starter-run/at-last --out starter-run/small-world --plan "at last" --seed 3 \
 		--questions 6 --steps 0 --warmup-steps 10 --learning-rate 4e-4 --settling-steps 130 --settling-learning-rate 4e-4
+	$(STARTER_MEMORY) OMP_NUM_THREADS=2 $(BIN)/python -m videollama2.training.starter.grow --world starter-assets/larger.npz \
+		--begin starter-run/small-world --run starter-run/growing --out src/videollama2/starter
 
 LEG_MINUTES ?= 9
 LARGER := --world starter-assets/larger.npz --minutes $(LEG_MINUTES) --workers 8
 
-starter-larger: $(STAMP)  ## the larger world and a model of ten million, for a GPU: say it again until all is done
-	test -f starter-assets/larger.npz || $(BIN)/python scripts/fetch_scene_assets.py --larger
+starter-larger: $(STAMP) starter-assets/larger.npz  ## a starter of ten million from nothing, for a GPU: say it again until all is done
 	test -f starter-run/larger/taught/model.safetensors || $(BIN)/python -m videollama2.training.starter.train \
 		$(LARGER) --size medium --batch-size 128 --pretrain-steps 1500 --joint-steps 4000 \
 		--joint-horizon 5000 --practice-steps 1500 --run starter-run/larger --out starter-run/larger/taught
@@ -121,13 +127,12 @@ starter-larger: $(STAMP)  ## the larger world and a model of ten million, for a 
 starter-report: $(STAMP)  ## accuracy of the starter on held-out clips, by question type and stream
 	$(BIN)/videollama2 eval scenes --model starter --data tests/starter/clips --out outputs/starter-report
 
-starter-clips: $(STAMP)  ## render the held-out clips and their questions again
-	$(BIN)/python scripts/make_starter_clips.py --world starter-assets/world.npz --out tests/starter/clips --count 60
+starter-clips: $(STAMP) starter-assets/larger.npz  ## render the held-out clips and their questions again
+	$(BIN)/python scripts/make_starter_clips.py --world starter-assets/larger.npz --out tests/starter/clips --count 60
 
 FINDINGS := $(BIN)/python benchmarks/findings
-findings: $(STAMP)  ## the paper's findings again in the made world: resumable, about four hours on two cores
-	test -f starter-assets/world.npz || $(BIN)/python scripts/fetch_scene_assets.py
-	$(FINDINGS)/soundtrack.py --world starter-assets/world.npz
+findings: $(STAMP) starter-assets/world.npz starter-assets/larger.npz  ## the paper's findings again in the made world: resumable, about four hours on two cores
+	$(FINDINGS)/soundtrack.py --world starter-assets/larger.npz
 	$(FINDINGS)/frames.py
 	$(FINDINGS)/connectors.py --world starter-assets/world.npz
 	$(FINDINGS)/joint_stage.py --world starter-assets/world.npz

@@ -1,6 +1,6 @@
 """What the starter names of what is there, and what it makes up: lists and descriptions of held-out scenes.
 
-    python benchmarks/starter_named.py --world starter-assets/world.npz [--scenes 512]
+    python benchmarks/starter_named.py --world starter-assets/larger.npz [--scenes 512]
 
 Each scene is written as a clip, as the 60 of tests/starter are, and asked about twice, in a wording of the grammar:
 for a list of the things in it, and for a description. Named: of the things (sounds) that are there, the share whose

@@ -16,7 +16,6 @@ from laboratory import (
     HEARD,
     LAYOUTS,
     MANY,
-    PATCHES,
     SEEN,
     SPLITS,
     Encoded,
@@ -29,21 +28,18 @@ from torch.nn import functional as F
 
 from videollama2 import VideoLlama2
 from videollama2.model.model import VideoLlama2ForConditionalGeneration
-from videollama2.model.tensors import unflatten
 from videollama2.processing.fbank import fbank
 from videollama2.processing.sound import released_soundtrack_window
-from videollama2.scenes.names import COLOURS
 from videollama2.scenes.rendering import render_frames
 from videollama2.scenes.scene import Scene
 from videollama2.scenes.sounds import render_sound
 from videollama2.scenes.world import CLIP_SECONDS
-from videollama2.training.starter.data import label_arrays
 from videollama2.training.starter.objective import WordSpace, answer_logits, pixels_of
 from videollama2.training.starter.parts import FRAME_PIXELS, NUM_FRAMES
+from videollama2.training.starter.senses import Eye, Frames, frame_of, joined
 from videollama2.training.starter.train import build_optimizer, cosine, descend, keep_settings
 
 log = logging.getLogger("videollama2.findings")
-CELLS = 3
 TAKES = 64  # scenes that are encoded at a time
 
 
@@ -108,43 +104,28 @@ def eye(lab: Laboratory) -> dict[str, Tensor]:
     if path.exists():
         return torch.load(path, weights_only=True)
     torch.manual_seed(0)
-    settings, colours = lab.settings, len(COLOURS)
+    settings = lab.settings
     model = VideoLlama2ForConditionalGeneration(lab.config())
-    things = len(lab.world.names)
-    head = nn.Linear(model.config.vision_config.hidden_size, things + 2 * colours)
-    nn.init.constant_(head.bias, -4.0)
-    both = nn.ModuleList([model.model.vision_tower, head])
-
-    def loss(step: int) -> Tensor:
-        pixels, labels, background = frames(lab, np.random.default_rng([2, step]))
-        said = head(model.model.encode_frames(pixels)[:, 0])
-        grid = unflatten(said, 1, (CELLS, PATCHES // CELLS, CELLS, PATCHES // CELLS))
-        cells = grid[..., : things + colours].logsumexp((2, 4))
-        found = F.binary_cross_entropy_with_logits(cells, labels, reduction="none").sum(-1).mean()
-        return found + 0.2 * F.cross_entropy(said[..., things + colours :].mean(1), background)
-
-    teach("eye", both, loss, settings.eye_steps, settings.learning_rate)
+    whole = Eye(model, lab.world)
+    teach(
+        "eye",
+        whole,
+        lambda step: whole.loss(frames(lab, np.random.default_rng([2, step]))),
+        settings.eye_steps,
+        settings.learning_rate,
+    )
     state = model.model.vision_tower.state_dict()
     save(state, path)
     return state
 
 
-def frames(lab: Laboratory, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Single frames of scenes (N, 1, 3, H, W), what their cells hold, their backgrounds."""
-    pictures: list[Any] = []
-    labels: list[Any] = []
-    background: list[int] = []
-    for index in rng.integers(2**40, size=lab.settings.eye_frames):
-        scene, _ = lab.scene("train", int(index))
-        slot = int(rng.integers(NUM_FRAMES))
-        arrays = label_arrays(scene, lab.world, NUM_FRAMES, CELLS)
-        pictures.append(render_frames(scene, lab.world, [(slot + 0.5) / 2], FRAME_PIXELS))
-        labels.append(np.concatenate([arrays["things"][slot], arrays["plates"][slot]], -1))
-        background.append(int(arrays["background"]))
-    return (
-        pixels_of(torch.from_numpy(np.stack(pictures))),
-        torch.from_numpy(np.stack(labels)),
-        torch.tensor(background),
+def frames(lab: Laboratory, rng: np.random.Generator) -> Frames:
+    """Single frames of scenes as they are drawn."""
+    return joined(
+        [
+            frame_of(lab.scene("train", int(index))[0], lab.world, int(rng.integers(NUM_FRAMES)))
+            for index in rng.integers(2**40, size=lab.settings.eye_frames)
+        ]
     )
 
 

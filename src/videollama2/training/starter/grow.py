@@ -71,11 +71,11 @@ class GrowSettings:
     ear_steps: int = 700
     ear_sounds: int = 64
     senses_learning_rate: float = 1e-3
-    scenes: int = 24576
+    scenes: int = 40960
     batch_size: int = 32
     questions: int = 8
     align_steps: int = 400  # of words alone, before the first question
-    steps: int = 2400  # these among them, and the settling ones
+    steps: int = 2300  # these among them, and the settling ones
     settling_steps: int = (
         300  # at last: more of lists and descriptions, every token weighing the same
     )

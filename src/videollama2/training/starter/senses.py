@@ -7,7 +7,8 @@ thing is as frequent as any other, which in scenes it is not: what can sound is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, cast
 
 import numpy as np
@@ -24,7 +25,7 @@ from videollama2.scenes.names import COLOURS
 from videollama2.scenes.rendering import render_frames
 from videollama2.scenes.scene import Scene
 from videollama2.scenes.sounds import render_sound
-from videollama2.scenes.world import World
+from videollama2.scenes.world import CLIP_SECONDS, World
 from videollama2.training.starter.damage import damage_frames, damage_sound
 from videollama2.training.starter.data import CELLS, as_tensor, label_arrays
 from videollama2.training.starter.objective import START_BIAS, WordSpace, pixels_of
@@ -59,25 +60,39 @@ class Sounds:
 
 def draw_frames(world: World, count: int, rng: np.random.Generator) -> Frames:
     """Frames of scenes, things drawn alike, mostly where several are seen at once."""
-    pictures: list[Any] = []
-    cells: list[Any] = []
-    background: list[int] = []
-    while len(pictures) < count:
+    drawn: list[Frames] = []
+    while len(drawn) < count:
         scene = _renamed(draw_scene(world, rng), world, rng)
         slot = int(rng.integers(NUM_FRAMES))
-        time_s = (slot + 0.5) / 2
-        if sum(thing.visible_at(time_s) for thing in scene.things) < 2 and rng.random() > EMPTY:
+        seen = sum(thing.visible_at(_middle(slot)) for thing in scene.things)
+        if seen < 2 and rng.random() > EMPTY:
             continue
-        arrays = label_arrays(scene, world, NUM_FRAMES, CELLS)
-        frames = render_frames(scene, world, [time_s], FRAME_PIXELS)
-        pictures.append(damage_frames(frames, rng) if rng.random() < DAMAGED else frames)
-        cells.append(np.concatenate([arrays["things"][slot], arrays["plates"][slot]], -1))
-        background.append(int(arrays["background"]))
+        one = frame_of(scene, world, slot)
+        if rng.random() < DAMAGED:
+            pictures = damage_frames(one.pictures[0].numpy(), rng)
+            one = replace(one, pictures=as_tensor(pictures)[None])
+        drawn.append(one)
+    return joined(drawn)
+
+
+def frame_of(scene: Scene, world: World, slot: int) -> Frames:
+    """What is seen in the middle of one of the clip's `NUM_FRAMES` equal parts."""
+    arrays = label_arrays(scene, world, NUM_FRAMES, CELLS)
+    cells = np.concatenate([arrays["things"][slot], arrays["plates"][slot]], -1)
+    picture = render_frames(scene, world, [_middle(slot)], FRAME_PIXELS)
     return Frames(
-        as_tensor(np.stack(pictures)),
-        as_tensor(np.stack(cells)),
-        torch.tensor(background),
+        as_tensor(picture)[None], as_tensor(cells)[None], as_tensor(arrays["background"])[None]
     )
+
+
+def joined(frames: Sequence[Frames]) -> Frames:
+    """Many as one."""
+    names = [field.name for field in fields(Frames)]
+    return Frames(**{name: torch.cat([getattr(one, name) for one in frames]) for name in names})
+
+
+def _middle(slot: int) -> float:
+    return (slot + 0.5) * CLIP_SECONDS / NUM_FRAMES
 
 
 def _renamed(scene: Scene, world: World, rng: np.random.Generator) -> Scene:
