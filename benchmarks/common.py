@@ -12,11 +12,12 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -277,6 +278,15 @@ def facts(device: str) -> dict[str, str]:
         "load_average": " ".join(f"{load:.1f}" for load in os.getloadavg()),
         "command": " ".join([Path(sys.executable).name, *sys.argv]),
     }
+
+
+def share(above: Sequence[int], below: Sequence[int], resamples: int = 2000) -> list[float]:
+    """A share over clusters (scenes, clips), and the ends of its 95 % interval by bootstrap over them."""
+    tops, bottoms = np.array(above), np.array(below)
+    drawn = np.random.default_rng(0).integers(len(tops), size=(resamples, len(tops)))
+    shares = tops[drawn].sum(1) / np.maximum(bottoms[drawn].sum(1), 1)
+    low, high = np.quantile(shares, (0.025, 0.975))
+    return [float(tops.sum() / max(bottoms.sum(), 1)), float(low), float(high)]
 
 
 def weights_of(model: str) -> str:

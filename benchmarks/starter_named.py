@@ -30,7 +30,6 @@ from videollama2.scenes.scene import Scene
 from videollama2.scenes.world import World, load_world
 
 SEED = 7  # 1 to 5 are taken; by those of 6 what ships was chosen
-RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -79,15 +78,6 @@ def asked(model: VideoLlama2, world: World, count: int) -> dict[str, list[Counts
     return found
 
 
-def share(above: Sequence[int], below: Sequence[int]) -> list[float]:
-    """A share over all scenes, and the ends of its 95 % interval."""
-    tops, bottoms = np.array(above), np.array(below)
-    drawn = np.random.default_rng(0).integers(len(tops), size=(RESAMPLES, len(tops)))
-    shares = tops[drawn].sum(1) / np.maximum(bottoms[drawn].sum(1), 1)
-    low, high = np.quantile(shares, (0.025, 0.975))
-    return [float(tops.sum() / max(bottoms.sum(), 1)), float(low), float(high)]
-
-
 def main() -> None:
     made = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -101,8 +91,8 @@ def main() -> None:
     found = asked(VideoLlama2.from_pretrained(args.model, device="cpu"), world, args.scenes)
     rows = {
         name: {
-            "named": share([c.named for c in counts], [c.there for c in counts]),
-            "invented": share([c.said - c.named for c in counts], [c.said for c in counts]),
+            "named": common.share([c.named for c in counts], [c.there for c in counts]),
+            "invented": common.share([c.said - c.named for c in counts], [c.said for c in counts]),
         }
         for name, counts in found.items()
     }

@@ -1,11 +1,11 @@
-"""Fetch the pictures and notes of the made world and pack them into starter-assets/world.npz.
+"""Fetch the pictures and notes of the made world and pack them into one file.
 
 Needs, once: `npm` (Node.js) for the pictures, and the Debian/Ubuntu packages `fluidsynth` and
 `fluid-soundfont-gm` for the notes:
 
     apt-get install fluidsynth fluid-soundfont-gm
-    python scripts/fetch_scene_assets.py            # starter-assets/world.npz
-    python scripts/fetch_scene_assets.py --larger   # starter-assets/larger.npz, for a GPU
+    python scripts/fetch_scene_assets.py            # starter-assets/world.npz: 60 things, 14 sounds
+    python scripts/fetch_scene_assets.py --larger   # starter-assets/larger.npz: 265 and 28
 
 The packed file is never committed; NOTICE says where its contents come from.
 """

@@ -1,6 +1,6 @@
 r"""Render held-out scenes as real clips (H.264 and AAC), with their questions and answers.
 
-    python scripts/make_starter_clips.py --world starter-assets/world.npz \
+    python scripts/make_starter_clips.py --world starter-assets/larger.npz \
         --out tests/starter/clips --count 60
 
 The scenes are drawn from a seed that no training uses. What is written is small enough to ship.

@@ -1,6 +1,6 @@
 """What a soundtrack that is off does to the starter's answers, and how its window matters.
 
-    python benchmarks/findings/soundtrack.py --world starter-assets/world.npz [--steps 16]
+    python benchmarks/findings/soundtrack.py --world starter-assets/larger.npz [--steps 16]
 
 No training: the bundled model is asked the same questions about the same held-out scenes (16
 times 64), each time with another soundtrack. Delayed: hiss first, what runs past the end is lost;
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from videollama2 import VideoLlama2
 from videollama2.processing.sound import released_soundtrack_window
-from videollama2.scenes.questions import OPEN_KINDS
+from videollama2.scenes.questions import NOT_CLOSED_KINDS
 from videollama2.scenes.world import SAMPLING_RATE, load_world
 from videollama2.training.starter.data import BatchMaker
 from videollama2.training.starter.report import HELD_OUT_SEED, wilson
@@ -114,7 +114,7 @@ def as_text(found: dict[str, dict[str, dict[str, int]]]) -> str:
             f"{p.value:.3f} ({p.low:.3f} to {p.high:.3f})"
             for p in (point(counts.get(kind, NOTHING)) for kind in BOTH)
         ]
-        seen = tuple(k for k in counts if k not in (*BOTH, *EAR, *OPEN_KINDS))
+        seen = tuple(k for k in counts if k not in (*BOTH, *EAR, *NOT_CLOSED_KINDS))
         cells += [f"{mean_of(counts, EAR):.3f}", f"{mean_of(counts, seen):.3f}"]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

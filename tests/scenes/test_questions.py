@@ -11,6 +11,7 @@ from videollama2.scenes import (
     CLOSED_KINDS,
     KINDS,
     OPEN_KINDS,
+    UNANSWERABLE_KINDS,
     Question,
     Scene,
     World,
@@ -118,6 +119,9 @@ class Witness:
                 return ", ".join(sorted(seen))
             case "describe":
                 return self.description()
+            case "not_there":
+                assert x not in seen
+                return f"there is no {x}"
             case other:
                 raise AssertionError(f"no rule for {other}")
 
@@ -153,7 +157,7 @@ def pairs(world: World, balance: ModuleType) -> list[tuple[Scene, Question]]:
 def test_kinds() -> None:
     assert len(CLOSED_KINDS) >= 18
     assert set(OPEN_KINDS) == {"list_things", "describe"}
-    assert set(KINDS) == {*CLOSED_KINDS, *OPEN_KINDS}
+    assert set(KINDS) == {*CLOSED_KINDS, *OPEN_KINDS, *UNANSWERABLE_KINDS}
 
 
 def test_a_witness_gives_the_same_answers(

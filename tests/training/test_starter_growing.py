@@ -14,10 +14,10 @@ import torch
 
 from videollama2 import VideoLlama2
 from videollama2.processing.fbank import fbank
-from videollama2.scenes import World, load_world
+from videollama2.scenes import World, ask, draw_scene, load_world
 from videollama2.scenes.names import COLOURS
 from videollama2.training.starter import grow as growing
-from videollama2.training.starter.data import CELLS, BatchMaker
+from videollama2.training.starter.data import CELLS, IGNORED, BatchMaker, encode_questions
 from videollama2.training.starter.grow import (
     STUDY,
     GrowSettings,
@@ -27,6 +27,7 @@ from videollama2.training.starter.grow import (
 )
 from videollama2.training.starter.kept import KeptScenes
 from videollama2.training.starter.objective import encode
+from videollama2.training.starter.parts import END, USER
 from videollama2.training.starter.senses import Ear, Eye, draw_frames, draw_sounds
 from videollama2.training.starter.train import Settings, Trainee, save_starter
 from videollama2.training.starter.widen import widen
@@ -230,3 +231,42 @@ def test_the_command_writes_a_model_that_answers(
     model = VideoLlama2.from_pretrained(str(tmp_path / "out"))
     assert world.names[-1] in model.tokenizer.decode(model.tokenizer(world.names[-1])["input_ids"])
     assert isinstance(model.ask("what is there?"), str)
+
+
+# --- turns ---
+
+
+def test_a_later_turn_is_what_the_chat_template_writes(world: World) -> None:
+    """Ids of a segment are the template's of the conversation; its answers are the targets."""
+    tokenizer = Trainee(Settings(), world).tokenizer
+    rng = np.random.default_rng(4)
+    questions = ask(draw_scene(world, rng), world, rng, 3)
+    row = encode_questions(tokenizer, questions, [False, True, False])
+    assert row["segments"] == sorted(row["segments"])
+    assert set(row["segments"]) == {0, 1}
+    for segment, turns in ((0, questions[:2]), (1, questions[2:])):
+        at = [index for index, number in enumerate(row["segments"]) if number == segment]
+        messages: list[dict[str, str]] = []
+        for turn in turns:
+            messages += [{"role": "user", "content": turn.text}]
+            messages += [{"role": "assistant", "content": turn.answer}]
+        text = tokenizer.apply_chat_template(messages, tokenize=False)
+        wanted = tokenizer(text, add_special_tokens=False)["input_ids"]
+        ids = [row["ids"][index] for index in at]
+        assert wanted == [tokenizer.convert_tokens_to_ids(USER), *ids, wanted[-1]]
+        assert [row["offsets"][index] for index in at] == list(range(len(at)))
+        targets = [row["targets"][index] for index in at]
+        told = [(ids[1:] + wanted[-1:])[i] for i, t in enumerate(targets) if t != IGNORED]
+        assert told == [target for target in targets if target != IGNORED]
+        said = tokenizer.decode(told).replace(END, " ").split()
+        assert said == " ".join(turn.answer for turn in turns).split()
+
+
+def test_conversations_are_drawn_as_often_as_asked(world: World) -> None:
+    tokenizer = Trainee(Settings(), world).tokenizer
+    maker = BatchMaker(world, tokenizer, 1, 8, hardening=replace(STUDY, turns=0.5))
+    rng = np.random.default_rng(5)
+    batch = maker.make_unseen([maker.draw(rng) for _ in range(60)], rng)
+    asked = sum(len(kinds) for kinds in batch.kinds)
+    begun = int((batch.segments.amax(1) + 1).sum())
+    assert 0.4 < 1 - begun / asked < 0.55

@@ -3,7 +3,16 @@
 from .clip import write_clip
 from .drawing import draw_scene
 from .labels import SceneLabels, ThingLabel, labels
-from .questions import CLOSED_KINDS, KINDS, OPEN_KINDS, Question, all_texts, ask, describe
+from .questions import (
+    CLOSED_KINDS,
+    KINDS,
+    OPEN_KINDS,
+    UNANSWERABLE_KINDS,
+    Question,
+    all_texts,
+    ask,
+    describe,
+)
 from .rendering import render_frames
 from .scene import Heard, Scene, Shown
 from .sounds import render_sound
@@ -13,6 +22,7 @@ __all__ = [
     "CLOSED_KINDS",
     "KINDS",
     "OPEN_KINDS",
+    "UNANSWERABLE_KINDS",
     "Heard",
     "Question",
     "Scene",

@@ -1,6 +1,6 @@
-"""A larger world for training on a GPU: 265 things, 28 of them sounding.
+"""The larger world: 265 things, 28 of them sounding, the small one's 60 and 14 first.
 
-`scripts/fetch_scene_assets.py --larger` packs it. No model that ships was trained on it.
+`scripts/fetch_scene_assets.py --larger` packs it. The starter learned the small one first.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Scene -> questions with answers: twenty closed kinds, a list and a description."""
+"""Scene -> questions with answers: twenty closed kinds, a list, a description, one unanswerable."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ class Question:
 class _Asked:
     answer: str
     slots: dict[str, str]
+    worded_as: str = ""  # another kind, whose wordings these are
 
 
 _Maker = Callable[[Scene, World, np.random.Generator], "_Asked | None"]
@@ -89,7 +90,8 @@ def ask_often(
 
 
 def _worded(kind: str, made: _Asked, rng: np.random.Generator, split: str) -> Question:
-    text, template = word_question(kind, made.slots, rng, split, ending=kind in CLOSED_KINDS)
+    wording = made.worded_as or kind
+    text, template = word_question(wording, made.slots, rng, split, ending=kind not in OPEN_KINDS)
     return Question(kind, text, made.answer, template)
 
 
@@ -327,6 +329,16 @@ def _before_after(scene: Scene, world: World, rng: np.random.Generator) -> _Aske
     return _Asked("before" if onset < appears else "after", {"x": scene.focus})
 
 
+def _not_there(scene: Scene, world: World, rng: np.random.Generator) -> _Asked | None:
+    """Where, which way, on which plate is a thing that is not shown; at times it is heard."""
+    seen, heard = _seen(scene), [name for name in _heard(scene) if name not in _seen(scene)]
+    absent = heard if heard and _chance(rng, 0.25) else [n for n in world.names if n not in seen]
+    if not absent:
+        return None
+    name = _choose(rng, absent)
+    return _Asked(f"there is no {name}", {"x": name}, _choose(rng, list(_PRESUMING)))
+
+
 def _list_things(scene: Scene, world: World, rng: np.random.Generator) -> _Asked | None:
     return _Asked(", ".join(sorted(_seen(scene))), {})
 
@@ -366,10 +378,15 @@ _MAKERS: dict[str, _Maker] = {
     "before_after": _before_after,
     "list_things": _list_things,
     "describe": _describe,
+    "not_there": _not_there,
 }
+# Kinds whose wordings take it for granted that a thing is shown.
+_PRESUMING = ("place", "movement", "plate_colour")
 KINDS: tuple[str, ...] = tuple(_MAKERS)
 OPEN_KINDS: tuple[str, ...] = ("list_things", "describe")
-CLOSED_KINDS: tuple[str, ...] = tuple(kind for kind in KINDS if kind not in OPEN_KINDS)
+UNANSWERABLE_KINDS: tuple[str, ...] = ("not_there",)
+NOT_CLOSED_KINDS: tuple[str, ...] = (*OPEN_KINDS, *UNANSWERABLE_KINDS)
+CLOSED_KINDS: tuple[str, ...] = tuple(kind for kind in KINDS if kind not in NOT_CLOSED_KINDS)
 # How eagerly a kind is asked: higher where fewer scenes allow it.
 _WEIGHTS: dict[str, float] = dict.fromkeys(_MAKERS, 1.0) | {
     "first_thing": 2.5,

@@ -2,7 +2,8 @@
 
 Each question in the usual wordings is asked of the clip with its sound, of the picture alone and of
 the sound alone; those in wordings held out of training of the clip with its sound. `accuracy` is
-the mean over the types of closed questions; lists and descriptions have a figure of their own.
+the mean over the types of closed questions; lists and descriptions have a figure of their own, as
+have questions about things that are not shown.
 """
 
 from __future__ import annotations
@@ -21,15 +22,16 @@ from videollama2.evaluation.task import (
     Question,
     Task,
 )
-from videollama2.scenes.questions import KINDS, OPEN_KINDS
+from videollama2.scenes.questions import KINDS, OPEN_KINDS, UNANSWERABLE_KINDS
 
 _FILE = "questions.json"
-_BOTH, _PICTURE, _SOUND, _UNSEEN, _OPEN = (
+_BOTH, _PICTURE, _SOUND, _UNSEEN, _OPEN, _UNANSWERABLE = (
     "accuracy",
     "picture only",
     "sound only",
     "unseen wording",
     "open",
+    "unanswerable",
 )
 
 
@@ -49,6 +51,8 @@ def _asked_for(wording: str, kind: str) -> tuple[str, ...]:
     """The metrics that a question counts in, each asked by itself."""
     if kind in OPEN_KINDS:
         return (_OPEN,) if wording == "train" else ()
+    if kind in UNANSWERABLE_KINDS:
+        return (_UNANSWERABLE,)
     return (_BOTH, _PICTURE, _SOUND) if wording == "train" else (_UNSEEN,)
 
 
@@ -92,6 +96,7 @@ SCENES = Task(
         Metric(_SOUND, "the same without the picture", by="type"),
         Metric(_UNSEEN, "in wordings that were held out of training", by="type"),
         Metric(_OPEN, "equal lists and descriptions", by="type"),
+        Metric(_UNANSWERABLE, "that a thing asked about is not there is said", by="type"),
     ),
     source="this project: tests/starter/clips, or `videollama2 data scenes`",
     licence="Apache-2.0; pictures and notes MIT (NOTICE)",

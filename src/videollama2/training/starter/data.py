@@ -24,7 +24,7 @@ from videollama2.scenes.sounds import render_sound
 from videollama2.scenes.world import CLIP_SECONDS, World
 from videollama2.training.starter.damage import damage_frames, damage_sound, damage_words
 from videollama2.training.starter.facts import FactTargets, fact_arrays, stack_facts
-from videollama2.training.starter.parts import ASSISTANT, END, FRAME_PIXELS, NUM_FRAMES
+from videollama2.training.starter.parts import ASSISTANT, END, FRAME_PIXELS, NUM_FRAMES, USER
 
 Made = TypeVar("Made")
 SLOTS = 4
@@ -84,23 +84,35 @@ def frame_times(frames_per_second: int) -> list[float]:
     return [index / frames_per_second for index in uniform_indices(total, NUM_FRAMES)]
 
 
-def encode_questions(tokenizer: Any, questions: Sequence[Question]) -> dict[str, list[int]]:
-    """Ids, next-token targets on answers, segment numbers and offsets, end to end."""
+def encode_questions(
+    tokenizer: Any, questions: Sequence[Question], follows: Sequence[bool] = ()
+) -> dict[str, list[int]]:
+    """Ids, next-token targets on answers, segment numbers and offsets, end to end.
+
+    A question that `follows` is the next turn of a conversation with the one before it, whose
+    segment goes on: it sees that question and its right answer.
+    """
     if not questions:
         return {"ids": [], "targets": [], "segments": [], "offsets": []}
     assistant = tokenizer.convert_tokens_to_ids(ASSISTANT)
-    end = tokenizer.convert_tokens_to_ids(END)
+    end, user = (tokenizer.convert_tokens_to_ids(token) for token in (END, USER))
     row: dict[str, list[int]] = {"ids": [], "targets": [], "segments": [], "offsets": []}
     texts = [question.text for question in questions] + [q.answer for q in questions]
     encoded = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    segment, offset = -1, 0
     for number in range(len(questions)):
         prompt = [*encoded[number], assistant]
+        if number and follows and follows[number]:
+            prompt = [end, user, *prompt]
+        else:
+            segment, offset = segment + 1, 0
         answer = [*encoded[len(questions) + number], end]
         ids = [*prompt, *answer[:-1]]
         row["ids"] += ids
         row["targets"] += [IGNORED] * (len(prompt) - 1) + answer
-        row["segments"] += [number] * len(ids)
-        row["offsets"] += list(range(len(ids)))
+        row["segments"] += [segment] * len(ids)
+        row["offsets"] += list(range(offset, offset + len(ids)))
+        offset += len(ids)
     return row
 
 
@@ -152,6 +164,7 @@ class Hardening:
         eagerness: how eagerly each type of question is asked, 1 where it is not named.
         pictures, sound, words: the share of rows, or of questions, that are damaged.
         often: types asked of a scene besides, about each thing that they can be asked about.
+        turns: the share of questions that follow the one before in a conversation.
     """
 
     kinds: tuple[float, ...]
@@ -160,6 +173,7 @@ class Hardening:
     sound: float
     words: float
     often: tuple[str, ...] = ()
+    turns: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -219,8 +233,10 @@ class BatchMaker:
                 row["facts"] = self._facts(scene)
                 questions = [*questions, *self._more(scene, harder, rng)]
                 questions = _damage_words(questions, harder, rng)
+            turns = 0.0 if harder is None else harder.turns
+            follows = [bool(draw < turns) for draw in rng.random(len(questions))]
             row["kinds"] = tuple(question.kind for question in questions)
-            rows.append(row | encode_questions(self.tokenizer, questions))
+            rows.append(row | encode_questions(self.tokenizer, questions, follows))
         return self._stack(rows, rng)
 
     def draw(self, rng: np.random.Generator) -> tuple[Scene, list[float]]:

@@ -53,12 +53,15 @@ STUDY = replace(
     eagerness={
         **dict.fromkeys(("next_thing", "before_after", "thing_on_plate"), 3.0),
         **dict.fromkeys(("list_things", "describe"), 2.0),
+        "not_there": 1.5,
         **dict.fromkeys(("background", "is_heard", "heard", "count_sounds"), 0.5),
     },
     pictures=0.4,
     sound=0.4,
     words=0.4,
+    turns=0.4,
 )
+SETTLE = replace(SETTLING, turns=0.4)
 
 
 @dataclass(frozen=True)
@@ -242,7 +245,7 @@ class Growth:
             tower.requires_grad_(False)
         kept, seed = self.kept(patient.tokenizer), (settings.seed, QUESTION_SEED)
         settled = settings.steps - settings.settling_steps
-        last = replace(kept, maker=replace(kept.maker, hardening=SETTLING))
+        last = replace(kept, maker=replace(kept.maker, hardening=SETTLE))
         plain = BatchMaker(self.world, patient.tokenizer, settings.batch_size, settings.questions)
         run = Run(self.folder / "study")
 

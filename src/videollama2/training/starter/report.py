@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from videollama2.assistant import VideoLlama2
-from videollama2.scenes.questions import OPEN_KINDS
+from videollama2.scenes.questions import NOT_CLOSED_KINDS
 from videollama2.scenes.world import load_world
 from videollama2.training.starter.data import BatchMaker
 from videollama2.training.starter.score import TypeScore, mean_accuracy, score
@@ -67,7 +67,7 @@ def as_text(table: Table) -> str:
     ]
     by_column = {name: {s.kind: s for s in scores} for name, scores in table.items()}
     first = by_column["both"]
-    for kind in sorted(first, key=lambda k: (k in OPEN_KINDS, k in SPATIAL_KINDS, k)):
+    for kind in sorted(first, key=lambda k: (k in NOT_CLOSED_KINDS, k in SPATIAL_KINDS, k)):
         counted = first[kind]
         interval = wilson(counted.right, counted.asked)
         cells = "".join(
@@ -79,8 +79,8 @@ def as_text(table: Table) -> str:
             f"   {interval.low:.3f} to {interval.high:.3f}"
         )
     for name, left_out in (
-        ("mean, closed", OPEN_KINDS),
-        ("without the spatial", (*OPEN_KINDS, *SPATIAL_KINDS)),
+        ("mean, closed", NOT_CLOSED_KINDS),
+        ("without the spatial", (*NOT_CLOSED_KINDS, *SPATIAL_KINDS)),
     ):
         kept = [s for s in table["both"] if s.kind not in left_out]
         commonest = sum(s.commonest for s in kept) / max(len(kept), 1)

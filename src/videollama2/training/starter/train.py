@@ -22,7 +22,7 @@ from torch import nn
 
 from videollama2.model.model import VideoLlama2ForConditionalGeneration
 from videollama2.processing.processor import VideoLlama2Processor
-from videollama2.scenes.questions import OPEN_KINDS, all_texts
+from videollama2.scenes.questions import NOT_CLOSED_KINDS, all_texts
 from videollama2.scenes.world import World, load_world
 from videollama2.training.starter.data import Batch, BatchMaker, batches
 from videollama2.training.starter.objective import WordSpace, answer_logits, encode
@@ -244,7 +244,7 @@ def note_scores(
     scores = score(model, maker, (seed, HELD_OUT_SEED), steps=6)
     run.note(
         step=step,
-        mean_closed=round(mean_accuracy(scores, OPEN_KINDS), 3),
+        mean_closed=round(mean_accuracy(scores, NOT_CLOSED_KINDS), 3),
         **{result.kind: round(result.accuracy, 2) for result in scores},
     )
 
