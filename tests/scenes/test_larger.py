@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from videollama2.scenes.larger import LARGER_INSTRUMENTS, LARGER_THINGS
-from videollama2.scenes.names import COLOURS, INSTRUMENTS, MOVEMENTS, NUMBERS, THINGS
+from videollama2.scenes.names import COLOURS, INSTRUMENTS, MOVEMENTS, NUMBERS, THINGS, UNCOUNTED
 
 
 def test_it_is_the_small_world_and_more() -> None:
@@ -18,6 +18,12 @@ def test_every_name_is_one_plain_word_and_means_one_thing() -> None:
     assert len(set(LARGER_THINGS.values())) == len(LARGER_THINGS)
     assert set(LARGER_INSTRUMENTS) <= set(LARGER_THINGS)
     assert not set(LARGER_THINGS) & {*COLOURS, *MOVEMENTS, *NUMBERS, "yes", "no", "none"}
+
+
+def test_what_takes_no_article_is_of_this_world() -> None:
+    assert set(UNCOUNTED) < set(LARGER_THINGS) - set(THINGS)
+    plural = {name for name in LARGER_THINGS if name.endswith("s") and not name.endswith("ss")}
+    assert all(name.endswith("us") for name in plural - set(UNCOUNTED))
 
 
 def test_every_sound_is_another() -> None:

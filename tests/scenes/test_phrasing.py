@@ -39,6 +39,12 @@ def test_articles_and_lists() -> None:
         "an apple",
         "an umbrella",
     ]
+    assert [article(name) for name in ("hourglass", "house", "scissors", "sushi")] == [
+        "an hourglass",
+        "a house",
+        "scissors",
+        "sushi",
+    ]
     assert listed(["a", "b", "c"], "or") == "a, b or c"
     assert listed(["a"], "or") == "a"
     assert listed([], "or") == ""

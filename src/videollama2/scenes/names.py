@@ -16,6 +16,12 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 }
 QUARTERS: tuple[str, ...] = ("top left", "top right", "bottom left", "bottom right")
 MOVEMENTS: tuple[str, ...] = ("still", "left", "right", "up", "down")
+# Things that are many or much: no article before them.
+UNCOUNTED: tuple[str, ...] = (
+    *("bacon", "beans", "blueberries", "bread", "broccoli", "butter", "candy", "cheese"),
+    *("cherries", "chocolate", "fire", "fries", "garlic", "glasses", "gloves", "grapes", "honey"),
+    *("jeans", "luggage", "pancakes", "peanuts", "popcorn", "scissors", "socks", "sushi"),
+)
 NUMBERS: tuple[str, ...] = ("zero", "one", "two", "three", "four")
 
 THINGS: dict[str, str] = {

@@ -12,6 +12,8 @@ from itertools import product
 
 import numpy as np
 
+from .names import UNCOUNTED
+
 SPLITS = ("train", "unseen")
 _CHOICE = re.compile(r"\[([^\]]*)\]")
 _LOWER_SHARE = 0.25
@@ -42,8 +44,11 @@ def phrasings() -> Phrasings:
 
 
 def article(name: str) -> str:
-    """The name with "a" or "an" before it."""
-    return f"{'an' if name[0] in 'aeiou' and not name.startswith('uni') else 'a'} {name}"
+    """The name with "a" or "an" before it, or nothing where it takes neither."""
+    if name in UNCOUNTED:
+        return name
+    spoken = name.removeprefix("h") if name.startswith("hour") else name
+    return f"{'an' if spoken[0] in 'aeiou' and not name.startswith('uni') else 'a'} {name}"
 
 
 def listed(names: list[str], word: str) -> str:
