@@ -13,6 +13,9 @@ STARTER_MEMORY := MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_MMAP_THRESHOLD_=100
 MEND := $(STARTER_MEMORY) OMP_NUM_THREADS=1 $(BIN)/python -m videollama2.training.starter.mend \
 	--world starter-assets/world.npz
 
+GROW := $(STARTER_MEMORY) OMP_NUM_THREADS=2 $(BIN)/python -m videollama2.training.starter.grow \
+	--world starter-assets/larger.npz
+
 .PHONY: help install demo test test-mixins test-transformers test-ray test-vllm venv-vllm test-faults test-faults-short fuzz test-browser check format starter starter-larger starter-report starter-clips findings docs bench bench-gpu clean
 .DEFAULT_GOAL := help
 
@@ -110,8 +113,9 @@ starter: $(STAMP) starter-assets/world.npz starter-assets/larger.npz  ## build t
 		--questions 5 --steps 400 --horizon 420 --cooling-steps 250 --settling-steps 40
 	$(MEND) --begin starter-run/looked-up --run starter-run/at-last --out starter-run/small-world --plan "at last" --seed 3 \
 		--questions 6 --steps 0 --warmup-steps 10 --learning-rate 4e-4 --settling-steps 130 --settling-learning-rate 4e-4
-	$(STARTER_MEMORY) OMP_NUM_THREADS=2 $(BIN)/python -m videollama2.training.starter.grow --world starter-assets/larger.npz \
-		--begin starter-run/small-world --run starter-run/growing --out src/videollama2/starter
+	$(GROW) --begin starter-run/small-world --run starter-run/growing --out starter-run/grown
+	$(GROW) --begin starter-run/grown --run starter-run/study --scenes-of starter-run/growing --out src/videollama2/starter \
+		--round 1 --eye-steps 0 --ear-steps 0 --align-steps 1500 --steps 2300 --learning-rate 6e-4
 
 LEG_MINUTES ?= 9
 LARGER := --world starter-assets/larger.npz --minutes $(LEG_MINUTES) --workers 8

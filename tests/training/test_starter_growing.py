@@ -183,7 +183,7 @@ def test_kept_scenes_are_what_the_model_would_have_seen(
 
 
 def grown(world: World, taught: Path, folder: Path, leg: Leg | None = None) -> dict[str, Any]:
-    growth = Growth(world, str(taught), SHORT, folder, leg or Leg())
+    growth = Growth(world, str(taught), SHORT, folder, leg or Leg(), folder)
     return growth.study().model.state_dict()
 
 
@@ -201,6 +201,27 @@ def test_a_run_cut_into_legs_gives_the_same_weights(
             assert legs < 20
     assert legs > 5
     assert all(torch.equal(cut[name], tensor) for name, tensor in whole.items())
+
+
+def test_what_has_grown_studies_the_same_scenes_again(
+    taught: Path, world: World, tmp_path: Path
+) -> None:
+    first = Growth(world, str(taught), SHORT, tmp_path / "one", Leg(), tmp_path / "one")
+    patient = first.study()
+    out = tmp_path / "grown"
+    out.mkdir()
+    save_starter(patient.model, patient.tokenizer, out, {})
+    encoded = {file: file.read_bytes() for file in (tmp_path / "one" / "scenes").iterdir()}
+    again = replace(SHORT, round=1, eye_steps=0, ear_steps=0)
+    second = Growth(world, str(out), again, tmp_path / "two", Leg(), tmp_path / "one")
+    after = second.study().model.state_dict()
+    assert not (tmp_path / "two" / "scenes").exists()
+    assert encoded == {file: file.read_bytes() for file in (tmp_path / "one" / "scenes").iterdir()}
+    before = VideoLlama2.from_pretrained(str(out)).model.state_dict()
+    for name, tensor in after.items():
+        frozen = name.startswith(("model.vision_tower", "model.audio_tower"))
+        if tensor.is_floating_point() and tensor.numel() > 100_000:
+            assert torch.equal(tensor, before[name].float()) == frozen, name
 
 
 def test_it_learns_all_but_eye_and_ear_at_last(taught: Path, world: World, tmp_path: Path) -> None:
@@ -226,7 +247,7 @@ def test_the_command_writes_a_model_that_answers(
     monkeypatch.setattr("sys.argv", [*arguments, *folders, "--device", "cpu", *options])
     growing.main()
     told = json.loads((tmp_path / "out" / "training.json").read_text())
-    assert told["growth"] == asdict(SHORT)
+    assert told["growths"] == [asdict(SHORT)]
     assert told["joint_steps"] == Settings().joint_steps
     model = VideoLlama2.from_pretrained(str(tmp_path / "out"))
     assert world.names[-1] in model.tokenizer.decode(model.tokenizer(world.names[-1])["input_ids"])

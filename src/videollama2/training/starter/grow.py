@@ -6,7 +6,8 @@
 Words for what is new are added. Eye and ear learn it, each alone, and are frozen; a fixed number of
 scenes is encoded once; then connector, projector and language model learn from those, with fresh
 questions each time. Seeded and resumable; `--minutes` ends a leg. Eye, ear and shares of the scenes
-can be made in processes of their own (`--part`).
+can be made in processes of their own (`--part`). What has grown can begin once more, without steps
+of eye and ear, on the scenes that are encoded already (`--scenes-of`) and another `--round`.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from videollama2.training.starter.train import (
 from videollama2.training.starter.widen import widen
 
 log = logging.getLogger("videollama2.starter")
-EYE_SEED, EAR_SEED, SCENE_SEED, QUESTION_SEED = 6, 7, 8, 9
+EYE_SEED, EAR_SEED, SCENE_SEED, QUESTION_SEED = 6, 7, 8, 9  # rounds go on from the last
 SHARES = 4  # in which scenes are encoded
 SCORE_EVERY = 400
 # All kinds of questions: what the model knew of order and place must come through new names too.
@@ -69,6 +70,7 @@ class GrowSettings:
     """Everything that the outcome depends on, besides the weights begun with."""
 
     seed: int = 0
+    round: int = 0  # of questions about the same scenes, where what has grown studies again
     eye_steps: int = 3000
     eye_frames: int = 96
     ear_steps: int = 700
@@ -151,13 +153,18 @@ def walk(
 
 @dataclass(frozen=True)
 class Growth:
-    """A world, the folder of the weights begun with, and a folder for what takes long to make."""
+    """A world, the folder of the weights begun with, and a folder for what takes long to make.
+
+    `scenes` is the folder of the run whose encoded scenes are studied: this one, or an earlier one
+    with the same eye and ear.
+    """
 
     world: World
     begin: str
     settings: GrowSettings
     folder: Path
     leg: Leg
+    scenes: Path
 
     def begun(self) -> tuple[Any, Any]:
         """The model with words for all of the world, and its tokenizer; always the same."""
@@ -220,7 +227,7 @@ class Growth:
             self.world, tokenizer, settings.batch_size, settings.questions, hardening=STUDY
         )
         return KeptScenes(
-            self.folder / "scenes", maker, (settings.seed, SCENE_SEED), settings.scenes
+            self.scenes / "scenes", maker, (settings.seed, SCENE_SEED), settings.scenes
         )
 
     def encode(self, numbers: range) -> KeptScenes:
@@ -243,7 +250,7 @@ class Growth:
         core: Any = patient.model.model
         for tower in (core.vision_tower, core.audio_tower):
             tower.requires_grad_(False)
-        kept, seed = self.kept(patient.tokenizer), (settings.seed, QUESTION_SEED)
+        kept, seed = self.kept(patient.tokenizer), (settings.seed, QUESTION_SEED + settings.round)
         settled = settings.steps - settings.settling_steps
         last = replace(kept, maker=replace(kept.maker, hardening=SETTLE))
         plain = BatchMaker(self.world, patient.tokenizer, settings.batch_size, settings.questions)
@@ -277,6 +284,7 @@ def main() -> None:
     parser.add_argument("--world", required=True, help="packed pictures and notes")
     parser.add_argument("--begin", required=True, help="a folder with the weights to begin from")
     parser.add_argument("--run", required=True, type=Path, help="checkpoints, scenes and log")
+    parser.add_argument("--scenes-of", type=Path, help="a run with the same eye, ear and scenes")
     parser.add_argument("--out", required=True, type=Path, help="where the finished model goes")
     parser.add_argument("--minutes", default=math.inf, type=float, help="end this leg after")
     parser.add_argument("--workers", default=1, type=int, help="processes that draw")
@@ -298,7 +306,12 @@ def main() -> None:
     deadline = time.monotonic() + 60 * arguments["minutes"]
     leg = Leg(deadline, arguments["device"], arguments["workers"])
     growth = Growth(
-        load_world(arguments["world"]), arguments["begin"], settings, arguments["run"], leg
+        load_world(arguments["world"]),
+        arguments["begin"],
+        settings,
+        arguments["run"],
+        leg,
+        arguments["scenes_of"] or arguments["run"],
     )
     try:
         _do(growth, arguments["part"], arguments["out"])
@@ -317,10 +330,9 @@ def _do(growth: Growth, part: str, out: Path) -> None:
     else:
         patient = growth.study()
         told = json.loads((Path(growth.begin) / "training.json").read_text())
+        told["growths"] = [*told.get("growths", ()), asdict(growth.settings)]
         out.mkdir(parents=True, exist_ok=True)
-        save_starter(
-            patient.model, patient.tokenizer, out, told | {"growth": asdict(growth.settings)}
-        )
+        save_starter(patient.model, patient.tokenizer, out, told)
         log.info("the starter is in %s", out)
 
 
