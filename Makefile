@@ -114,8 +114,10 @@ starter: $(STAMP) starter-assets/world.npz starter-assets/larger.npz  ## build t
 	$(MEND) --begin starter-run/looked-up --run starter-run/at-last --out starter-run/small-world --plan "at last" --seed 3 \
 		--questions 6 --steps 0 --warmup-steps 10 --learning-rate 4e-4 --settling-steps 130 --settling-learning-rate 4e-4
 	$(GROW) --begin starter-run/small-world --run starter-run/growing --out starter-run/grown
-	$(GROW) --begin starter-run/grown --run starter-run/study --scenes-of starter-run/growing --out src/videollama2/starter \
-		--round 1 --eye-steps 0 --ear-steps 0 --align-steps 1500 --steps 2300 --learning-rate 6e-4
+	$(GROW) --begin starter-run/grown --run starter-run/study --scenes-of starter-run/growing --out starter-run/studied \
+		--round 1 --eye-steps 0 --ear-steps 0 --align-steps 1000 --steps 1800 --settling-steps 250 --learning-rate 6e-4 --word-space-weight 1
+	$(GROW) --begin starter-run/studied --run starter-run/naming --scenes-of starter-run/growing --out src/videollama2/starter \
+		--round 2 --eye-steps 0 --ear-steps 0 --align-steps 0 --steps 800 --settling-steps 130 --learning-rate 5e-4
 
 LEG_MINUTES ?= 9
 LARGER := --world starter-assets/larger.npz --minutes $(LEG_MINUTES) --workers 8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -34,7 +35,8 @@ def test_a_clip_is_asked_about(starter: Served, open_tab: Open, keep: Keep) -> N
           {subtree: true, childList: true, characterData: true}); }"""
     )
     answer = tab.ask("What do you see and hear?", CLIP)
-    assert answer == "a car, a drum and a violin on a green background, and a violin is heard"
+    assert answer.endswith(" on a green background, and a violin is heard")
+    assert sorted(re.findall("car|drum|violin", answer)) == ["car", "drum", "violin", "violin"]
     said = [one for one in tab.page.evaluate("() => window.said") if one not in ("", WAITING)]
     assert said[-1] == answer
     for before, after in pairwise(said):  # it only ever grows

@@ -116,7 +116,7 @@ def test_openai_examples(served: Served, tmp_path: Path, capfd: Any) -> None:
         capture_output=True, text=True, check=False, cwd=tmp_path, timeout=100,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "banjo" in done.stdout
+    assert "bell" in done.stdout
 
 
 def test_the_official_client_and_its_errors(client: openai.OpenAI) -> None:

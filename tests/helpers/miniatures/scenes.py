@@ -22,12 +22,13 @@ MINIATURE = Miniature(
                 item("scene-000.mp4", "train", "list_things", "what is there?", "a cat, a dög"),
                 item("scene-000.mp4", "unseen", "describe", "describe it", "a cat on green"),
                 item("gone.mp4", "train", "place", "where is it?", "top left"),
+                item("scene-000.mp4", "unseen", "not_there", "where is a dog?", "there is no dog"),
             ]
         )
     },
     {"scene-000.mp4": "clip"},
-    questions=8,
-    right=(*["yes"] * 3, "Green", "a cat, a dög", *["top left"] * 3),
+    questions=9,
+    right=(*["yes"] * 3, "Green", "a cat, a dög", *["top left"] * 3, "there is no dog"),
     missing=("4 accuracy", "4 picture only", "4 sound only"),
     oracle=reference,
     required=tuple(("questions.json", field) for field in FIELDS),
