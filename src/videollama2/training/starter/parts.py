@@ -79,7 +79,7 @@ class Size:
 
 
 SIZES = {
-    "small": Size(text=(160, 4, 5), vision=(128, 4, 4), audio_layers=3),  # 3.5 million; ships
+    "small": Size(text=(160, 4, 5), vision=(128, 4, 4), audio_layers=3),  # 3.6 million; ships
     "medium": Size(text=(256, 6, 8), vision=(192, 4, 6), audio_layers=3),  # for a GPU
 }
 
