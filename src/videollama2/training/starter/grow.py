@@ -20,6 +20,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -94,9 +95,7 @@ class GrowSettings:
     questions: int = 8
     align_steps: int = 400  # of words alone, before the first question
     steps: int = 2300  # these among them, and the settling ones
-    settling_steps: int = (
-        300  # at last: more of lists and descriptions, every token weighing the same
-    )
+    settling_steps: int = 300  # at last: lists and descriptions, all tokens weighing the same
     learning_rate: float = 8e-4
     warmup_steps: int = 100
     word_space_weight: float = 0.3
@@ -190,38 +189,30 @@ class Growth:
 
     def eye(self, model: Any) -> None:
         """Teach the vision tower, or fetch what it learned."""
-        eye = Eye(model, self.world).to(self.leg.device)
-        rng = self._rng(EYE_SEED)
-        self._teach(
-            eye,
-            Course(
-                "eye",
-                self.settings.eye_steps,
-                lambda step: draw_frames(self.world, self.settings.eye_frames, rng(step)),
-                lambda step, drawn: eye.loss(drawn),
-            ),
-        )
+        settings = self.settings
+        eye = Eye(model, self.world)
+        draw = partial(draw_frames, self.world, settings.eye_frames)
+        self._teach("eye", eye, draw, EYE_SEED, settings.eye_steps)
 
     def ear(self, model: Any, tokenizer: Any) -> None:
         """Teach audio tower and projector, or fetch what they learned."""
-        ear = Ear(model, tokenizer, self.world).to(self.leg.device)
-        rng = self._rng(EAR_SEED)
-        self._teach(
-            ear,
-            Course(
-                "ear",
-                self.settings.ear_steps,
-                lambda step: draw_sounds(self.world, self.settings.ear_sounds, rng(step)),
-                lambda step, drawn: ear.loss(drawn),
-            ),
+        settings = self.settings
+        ear = Ear(model, tokenizer, self.world)
+        draw = partial(draw_sounds, self.world, settings.ear_sounds)
+        self._teach("ear", ear, draw, EAR_SEED, settings.ear_steps)
+
+    def _teach(
+        self, name: str, sense: Eye | Ear, draw: Callable[..., Any], seed: int, steps: int
+    ) -> None:
+        settings = self.settings
+        course = Course(
+            name,
+            steps,
+            lambda step: draw(np.random.default_rng([settings.seed, seed, step])),
+            lambda step, drawn: sense.loss(drawn),
         )
-
-    def _rng(self, seed: int) -> Callable[[int], np.random.Generator]:
-        return lambda step: np.random.default_rng([self.settings.seed, seed, step])
-
-    def _teach(self, sense: nn.Module, course: Course) -> None:
-        run = Run(self.folder / course.name)
-        walk(course, sense, self.settings.senses_learning_rate, self.settings, run, self.leg)
+        parts, run = sense.to(self.leg.device), Run(self.folder / name)
+        walk(course, parts, settings.senses_learning_rate, settings, run, self.leg)
 
     def senses(self) -> Path:
         """The folder of a model whose eye and ear know the world; made where it is not there."""

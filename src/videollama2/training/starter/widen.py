@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from videollama2.model.model import VideoLlama2ForConditionalGeneration
 from videollama2.scenes.questions import all_texts
@@ -39,11 +39,6 @@ def widen(
         if token in had:
             words[row] = rows[had[token]]
     state = {name: tensor.float() for name, tensor in taught.state_dict().items()}
-    model.load_state_dict(
-        {name: words if _is_table(tensor, rows) else tensor for name, tensor in state.items()}
-    )
+    tables = (name for name, tensor in state.items() if tensor.shape == rows.shape)
+    model.load_state_dict(state | dict.fromkeys(tables, words))
     return model, wider
-
-
-def _is_table(tensor: Tensor, rows: Tensor) -> bool:
-    return tensor.shape == rows.shape
