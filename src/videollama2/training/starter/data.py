@@ -221,17 +221,9 @@ class BatchMaker:
         rows: list[dict[str, Any]] = []
         for scene, _ in scenes:
             row: dict[str, Any] = {"frames": np.empty(0), **label_arrays(scene, self.world)}
-            questions: Sequence[Question] = ask(
-                scene,
-                self.world,
-                rng,
-                self.questions,
-                self.split,
-                eagerness=harder.eagerness if harder else None,
-            )
+            questions = self._asked(scene, rng, harder.eagerness if harder else None)
             if harder is not None:
                 row["facts"] = self._facts(scene)
-                questions = [*questions, *self._more(scene, harder, rng)]
                 questions = _damage_words(questions, harder, rng)
             turns = 0.0 if harder is None else harder.turns
             follows = [bool(draw < turns) for draw in rng.random(len(questions))]
@@ -268,9 +260,13 @@ class BatchMaker:
     def _facts(self, scene: Scene) -> dict[str, NDArray[np.int64]]:
         return fact_arrays(scene, labels(scene, self.world, SLOTS), self.world, CELLS)
 
-    def _more(self, scene: Scene, harder: Hardening, rng: np.random.Generator) -> list[Question]:
-        more = [ask_often(scene, self.world, rng, kind) for kind in harder.often]
-        return list(chain.from_iterable(more))
+    def _asked(
+        self, scene: Scene, rng: np.random.Generator, eagerness: Mapping[str, float] | None
+    ) -> list[Question]:
+        asked = ask(scene, self.world, rng, self.questions, self.split, eagerness=eagerness)
+        often = self.hardening.often if self.hardening else ()
+        more = [ask_often(scene, self.world, rng, kind) for kind in often]
+        return [*asked, *chain.from_iterable(more)]
 
     def _row(
         self,
@@ -283,7 +279,7 @@ class BatchMaker:
         arrays = label_arrays(scene, self.world)
         questions: Sequence[Question] = ()
         if slots is None:
-            questions = ask(scene, self.world, rng, self.questions, self.split, eagerness=eagerness)
+            questions = self._asked(scene, rng, eagerness)
         else:
             pair = NUM_FRAMES // SLOTS
             times = [time for slot in slots for time in times[slot * pair : (slot + 1) * pair]]
@@ -296,8 +292,6 @@ class BatchMaker:
         }
         if harder is not None:
             row["facts"] = self._facts(scene)
-            if slots is None:
-                questions = [*questions, *self._more(scene, harder, rng)]
             damage_streams(row, harder, rng)
             questions = _damage_words(questions, harder, rng)
         if self.hear is not None:
