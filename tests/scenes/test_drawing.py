@@ -49,7 +49,7 @@ def test_every_scene_is_sound(seed: int, kind: str) -> None:
         assert thing.start_s in (0, 1, 2, 3)
         assert thing.start_s + 1 <= thing.end_s <= 4
         assert thing.movement in MOVEMENTS
-        assert thing.distance == 0 if thing.movement == "still" else thing.distance >= 24 / 96
+        assert thing.distance == 0 if thing.movement == "still" else thing.distance >= 35 / 96
         reach = thing.size * (0.625 if thing.plate else 0.5)
         for time in (thing.start_s, thing.end_s):
             for value in thing.centre_at(time):

@@ -38,7 +38,7 @@ def test_movement_shows_in_the_places(world: World, scenes: list[Scene]) -> None
             path = [label for of in made.things for label in of if label.name == thing.name]
             dx, dy = path[-1].x - path[0].x, path[-1].y - path[0].y
             if thing.movement == "still":
-                assert (dx, dy) == (0, 0)
+                assert max(abs(dx), abs(dy)) < 0.12
             else:
                 across = abs(dx) > abs(dy)
                 word = ("right" if dx > 0 else "left") if across else ("down" if dy > 0 else "up")

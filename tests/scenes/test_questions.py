@@ -39,7 +39,7 @@ class Witness:
             for thing in scene.things:
                 if thing.visible_at(time):
                     self.appears.setdefault(thing.name, time)
-                    self.path.setdefault(thing.name, []).append(thing.centre_at(time))
+                    self.path.setdefault(thing.name, []).append(scene.seen_at(thing, time))
                     self.plates[thing.name] = thing.plate
             for sound in scene.sounds:
                 if sound.onset_s <= time < sound.onset_s + sound.duration_s:
@@ -116,7 +116,7 @@ class Witness:
                 assert abs(onset - seen[x]) > MARGIN_S - 0.03
                 return "before" if onset < seen[x] else "after"
             case "list_things":
-                return ", ".join(sorted(seen))
+                return ", ".join(self.as_seen())
             case "describe":
                 return self.description()
             case "not_there":
@@ -127,15 +127,24 @@ class Witness:
 
     def direction(self, name: str) -> str:
         (ax, ay), (bx, by) = self.path[name][0], self.path[name][-1]
-        if (ax, ay) == (bx, by):
+        if max(abs(bx - ax), abs(by - ay)) < 0.12:  # the camera may move
             return "still"
         if abs(bx - ax) > abs(by - ay):
             return "right" if bx > ax else "left"
         return "down" if by > ay else "up"
 
+    def as_seen(self) -> list[str]:
+        """Things as they appear, then from the top left to the bottom right."""
+
+        def when_and_where(name: str) -> tuple[float, bool, bool]:
+            across, down = self.path[name][0]
+            return self.appears[name], down > 0.5, across > 0.5
+
+        return sorted(self.appears, key=when_and_where)
+
     def description(self) -> str:
         def row(names: list[str]) -> str:
-            of = [("an " if name[0] in "aeiou" else "a ") + name for name in sorted(names)]
+            of = [("an " if name[0] in "aeiou" else "a ") + name for name in names]
             return " and ".join([", ".join(of[:-1]), of[-1]] if len(of) > 1 else of)
 
         end = (
@@ -144,7 +153,7 @@ class Witness:
             else ["nothing is"]
         )
         sounds = end[min(len(self.onsets), 2)]
-        things, background = row(list(self.appears)), row([self.background])
+        things, background = row(self.as_seen()), row([self.background])
         return f"{things} on {background} background, and {sounds} heard"
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from videollama2.scenes import Scene, Shown, World, draw_scene, render_frames
+from videollama2.scenes import Scene, Shown, Staging, World, draw_scene, render_frames
 from videollama2.scenes.names import COLOURS
 
 TIMES = tuple(0.25 + 0.5 * k for k in range(8))
@@ -15,7 +15,8 @@ TIMES = tuple(0.25 + 0.5 * k for k in range(8))
 @pytest.fixture
 def plain(world: World) -> Scene:
     scene = draw_scene(world, np.random.default_rng(1))
-    return replace(scene, things=(), grain=0.0, brightness=0.0, contrast=1.0, texture_depth=0.0)
+    plain = replace(scene, things=(), grain=0.0, brightness=0.0, contrast=1.0, texture_depth=0.0)
+    return replace(plain, staging=Staging())
 
 
 def test_the_same_scene_gives_the_same_pixels(world: World, scenes: list[Scene]) -> None:

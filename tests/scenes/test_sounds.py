@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from videollama2.scenes import Heard, Scene, World, render_sound
+from videollama2.scenes import Heard, Scene, Staging, World, render_sound
 
 
 def test_form(world: World, scenes: list[Scene]) -> None:
@@ -19,13 +19,13 @@ def test_form(world: World, scenes: list[Scene]) -> None:
 
 def test_without_sounds_only_hiss(world: World, scenes: list[Scene]) -> None:
     for scene in scenes[:20]:
-        track = render_sound(replace(scene, sounds=()), world)
+        track = render_sound(replace(scene, sounds=(), staging=Staging()), world)
         assert track.std() == pytest.approx(scene.hiss * scene.loudness, rel=0.02)
 
 
 def test_a_sound_is_heard_when_it_should_be(world: World, scenes: list[Scene]) -> None:
     for scene in scenes[:80]:
-        quiet = replace(scene, hiss=0.0)
+        quiet = replace(scene, hiss=0.0, staging=Staging())
         track = np.abs(render_sound(quiet, world)).reshape(-1, 160).max(1)  # every 10 ms
         middle = (np.arange(track.size) + 0.5) / 100
         inside = np.zeros(track.size, bool)
@@ -44,6 +44,7 @@ def test_each_sound_is_that_of_its_thing(world: World, scenes: list[Scene]) -> N
         for note in range(5):
             sound = Heard(name, 1.0, 1.0, (note, note), 0.8)
             scene = replace(scenes[0], sounds=(sound,), hiss=0.0005, loudness=1.0)
+            scene = replace(scene, staging=Staging())
             piece = render_sound(scene, world)[16_000:20_000]
             fit = spectra @ np.abs(np.fft.rfft(piece))
             assert np.unravel_index(fit.argmax(), fit.shape) == (index, note)

@@ -22,6 +22,7 @@ from videollama2.scenes.questions import ask
 from videollama2.scenes.rendering import render_frames
 from videollama2.scenes.scene import Heard, Scene, Shown
 from videollama2.scenes.sounds import render_sound
+from videollama2.scenes.staging import PLAIN
 from videollama2.scenes.world import NOTE_SAMPLES, NOTES_PER_SOUND, SPRITE_PIXELS, pack_world
 from videollama2.training.starter import mend as mending
 from videollama2.training.starter.damage import (
@@ -129,8 +130,8 @@ def test_reworded_questions_keep_what_they_ask(world: World) -> None:
 
 
 def scene_of(things: tuple[Shown, ...], sounds: tuple[Heard, ...]) -> Scene:
-    rest: dict[str, Any] = asdict(draw_scene(load_world(None), np.random.default_rng(0)))
-    return Scene(**{**rest, "things": things, "sounds": sounds, "sequential": True})
+    drawn = draw_scene(load_world(None), np.random.default_rng(0))
+    return replace(drawn, things=things, sounds=sounds, sequential=True, staging=PLAIN)
 
 
 def shown(name: str, x: float, y: float, start_s: float, end_s: float) -> Shown:

@@ -16,6 +16,7 @@ from .questions import (
 from .rendering import render_frames
 from .scene import Heard, Scene, Shown
 from .sounds import render_sound
+from .staging import Camera, Post, Staging
 from .world import World, WorldFileError, load_world, pack_world
 
 __all__ = [
@@ -23,11 +24,14 @@ __all__ = [
     "KINDS",
     "OPEN_KINDS",
     "UNANSWERABLE_KINDS",
+    "Camera",
     "Heard",
+    "Post",
     "Question",
     "Scene",
     "SceneLabels",
     "Shown",
+    "Staging",
     "ThingLabel",
     "World",
     "WorldFileError",

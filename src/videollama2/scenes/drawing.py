@@ -13,6 +13,7 @@ import numpy as np
 
 from .names import COLOURS
 from .scene import Heard, Scene, Shown
+from .staging import draw_staging
 from .world import CLIP_SECONDS, NOTES_PER_SOUND, World
 
 KINDS = ("plain", "source", "order")
@@ -82,6 +83,8 @@ def draw_scene(world: World, rng: np.random.Generator, kind: str | None = None) 
         hiss=float(10 ** rng.uniform(-3.5, -1.9)),
         loudness=float(10 ** rng.uniform(-0.5, 0.1)),
         noise_seed=int(rng.integers(2**31)),
+        # from a stream of its own: scenes and their questions stay as they were without it
+        staging=draw_staging(rng.spawn(1)[0]),
     )
 
 
@@ -177,7 +180,7 @@ def _things(
         size = float(rng.uniform(28, largest)) * _PIXEL
         on_plate = bool(rng.random() < 0.5)
         reach = size * (0.625 if on_plate else 0.5)
-        distance = 0.0 if movement == "still" else float(rng.uniform(24, 34)) * _PIXEL
+        distance = 0.0 if movement == "still" else float(rng.uniform(35, 44)) * _PIXEL
         x = _start(rng, quarter % 2, reach, distance, {"left": -1, "right": 1}.get(movement, 0))
         y = _start(rng, quarter // 2, reach, distance, {"up": -1, "down": 1}.get(movement, 0))
         shape = "disc" if rng.random() < 0.5 else "square"

@@ -48,7 +48,7 @@ def labels(scene: Scene, world: World, slots: int = 4) -> SceneLabels:
     middles = [(slot + 0.5) * CLIP_SECONDS / slots for slot in range(slots)]
     things = tuple(
         tuple(
-            ThingLabel(thing.name, *thing.centre_at(middle), thing.movement, thing.plate)
+            ThingLabel(thing.name, *scene.seen_at(thing, middle), thing.movement, thing.plate)
             for thing in scene.things
             if thing.visible_at(middle)
         )

@@ -340,17 +340,23 @@ def _not_there(scene: Scene, world: World, rng: np.random.Generator) -> _Asked |
 
 
 def _list_things(scene: Scene, world: World, rng: np.random.Generator) -> _Asked | None:
-    return _Asked(", ".join(sorted(_seen(scene))), {})
+    return _Asked(", ".join(in_order(scene)), {})
 
 
 def _describe(scene: Scene, world: World, rng: np.random.Generator) -> _Asked | None:
     return _Asked(describe(scene), {})
 
 
+def in_order(scene: Scene) -> list[str]:
+    """Things as they appear; those that appear together from the top left to the bottom right."""
+    by = sorted(scene.things, key=lambda thing: (thing.start_s, QUARTERS.index(thing.quarter)))
+    return [thing.name for thing in by]
+
+
 def describe(scene: Scene) -> str:
-    """A scene in one sentence: things and sounds in alphabetical order, and the background."""
-    things = listed([article(name) for name in sorted(_seen(scene))], "and")
-    heard = [article(name) for name in sorted(_heard(scene))]
+    """A scene in one sentence: things and sounds in order, and the background."""
+    things = listed([article(name) for name in in_order(scene)], "and")
+    heard = [article(name) for name in _heard(scene)]
     sounds = f"{listed(heard, 'and') or 'nothing'} {'are' if len(heard) > 1 else 'is'} heard"
     return f"{things} on {article(scene.background)} background, and {sounds}"
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .names import COLOURS
 from .scene import Scene, Shown
+from .staging import Post, View
 from .world import World
 
 FRAME_PIXELS = 96
@@ -31,12 +33,24 @@ def render_frames(
     # contrast about mid-grey, then brightness; applied to the parts, which is less work
     gain = np.float32(scene.contrast)
     lift = np.float32(127.5 * (1 - scene.contrast) + 255 * scene.brightness)
-    frames[:] = _background(scene, world, size) * gain + lift
-    patches = [_patch(thing, world, size, gain, lift) for thing in scene.things]
+
+    @cache
+    def ground(view: View) -> NDArray[np.float32]:
+        return _background(scene, world, size, view) * gain + lift
+
+    @cache
+    def patch(thing: Shown, side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return _patch(thing, world, side, gain, lift)
+
     for frame, time_s in zip(frames, times_s, strict=True):
-        for thing, (colour, keep) in zip(scene.things, patches, strict=True):
+        view = scene.staging.camera.at(time_s)
+        frame[:] = ground(view)
+        for thing in scene.things:
             if thing.visible_at(time_s):
-                _blend(frame, colour, keep, thing.centre_at(time_s))
+                side = max(round(thing.size * view.zoom * size), 2)
+                _blend(frame, *patch(thing, side), scene.seen_at(thing, time_s))
+        if scene.staging.post is not None:
+            _stand(frame, scene.staging.post, view, gain, lift)
         frame += _grain(scene, world, time_s, size)
     np.clip(frames, 0, 255, out=frames)
     return frames.astype(np.uint8)
@@ -62,22 +76,34 @@ def _blend(
     region += colour[inside]
 
 
-def _background(scene: Scene, world: World, size: int) -> NDArray[np.float32]:
-    pattern = _cached(
-        world,
-        ("texture", scene.texture, size),
-        lambda: _resample(world.textures[scene.texture][..., None], size),
-    )
+def _stand(
+    frame: NDArray[np.float32], post: Post, view: View, gain: np.float32, lift: np.float32
+) -> None:
+    size, shade = frame.shape[0], np.float32(post.shade) * gain + lift
+    near, far = post.at - post.width / 2, post.at + post.width / 2
+    first, last = (round(view.place(at, at)[not post.upright] * size) for at in (near, far))
+    frame[(slice(None), slice(first, last)) if post.upright else slice(first, last)] = shade
+
+
+def _background(scene: Scene, world: World, size: int, view: View) -> NDArray[np.float32]:
+    texture = world.textures[scene.texture][..., None]
+    if view == View():
+        key = ("texture", scene.texture, size)
+        pattern = _cached(world, key, lambda: _resample(texture, size))
+    else:
+        across, down = (
+            _weights(len(texture), size, view.zoom, shift) for shift in (view.shift_x, view.shift_y)
+        )
+        pattern = np.einsum("yr,rc,xc->yx", down, texture[..., 0], across, optimize=True)[..., None]
     colour = np.array(COLOURS[scene.background], np.float32)
     shade = pattern * np.float32(255 * scene.texture_depth)
     return np.clip(colour + shade, 0, 255).astype(np.float32, copy=False)
 
 
 def _patch(
-    thing: Shown, world: World, size: int, gain: np.float32, lift: np.float32
+    thing: Shown, world: World, side: int, gain: np.float32, lift: np.float32
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """A thing on its plate: premultiplied colour (side, side, 3), and what it lets through."""
-    side = max(round(thing.size * size), 2)
     sprite = _cached(world, ("sprite", thing.name, side), lambda: _sprite(world, thing.name, side))
     colour, through = sprite[..., :3], sprite[..., 3:]
     if thing.plate is None:
@@ -145,9 +171,12 @@ def _resample(picture: NDArray[np.float32], side: int) -> NDArray[np.float32]:
     return np.ascontiguousarray(np.moveaxis(np.tensordot(weights, rows, axes=(1, 1)), 0, 1))
 
 
-def _weights(source: int, side: int) -> NDArray[np.float32]:
-    scale = source / side
-    centres = (np.arange(side) + 0.5) * scale - 0.5
+def _weights(source: int, side: int, zoom: float = 1.0, shift: float = 0.0) -> NDArray[np.float32]:
+    """What each source pixel gives to each of one axis; beyond its ends the source goes on."""
+    scale = source / side / zoom
+    seen = 0.5 + ((np.arange(side) + 0.5) / side - 0.5 - shift) / zoom
+    centres = seen * source - 0.5
+    centres = np.clip(centres, -0.5, source - 0.5)
     reach = max(scale, 1.0)
     weights = np.clip(1 - np.abs(np.arange(source)[None, :] - centres[:, None]) / reach, 0, None)
     return (weights / weights.sum(1, keepdims=True)).astype(np.float32)

@@ -1,6 +1,7 @@
 """What a scene is: things that appear, stand or move, and sounds, on a line of four seconds.
 
-Lengths are fractions of the (square) picture, times are seconds from the start of the clip.
+Lengths are fractions of the (square) stage, which is the picture while the camera rests; times are
+seconds from the start of the clip.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .names import QUARTERS
+from .staging import PLAIN, Staging
 
 _STEPS = {
     "still": (0.0, 0.0),
@@ -84,6 +86,7 @@ class Scene:
         brightness, contrast, grain: jitter of the picture (added, multiplied, noise; 0 to 1 scale).
         hiss, loudness: level of the noise bed and gain of the whole soundtrack.
         noise_seed: where picture and sound noise begin.
+        staging: how it is filmed.
     """
 
     background: str
@@ -99,3 +102,8 @@ class Scene:
     hiss: float
     loudness: float
     noise_seed: int
+    staging: Staging = PLAIN
+
+    def seen_at(self, thing: Shown, time_s: float) -> tuple[float, float]:
+        """Where in the picture the centre (x, y) of a thing is at this time."""
+        return self.staging.camera.at(time_s).place(*thing.centre_at(time_s))

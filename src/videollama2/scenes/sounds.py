@@ -16,6 +16,8 @@ def render_sound(scene: Scene, world: World) -> NDArray[np.float32]:
     samples = int(CLIP_SECONDS * SAMPLING_RATE)
     start = scene.noise_seed % samples
     track = world.hiss[start : start + samples] * np.float32(scene.hiss)
+    if scene.staging.babble:
+        track += world.babble[start : start + samples] * np.float32(scene.staging.babble)
     for sound in scene.sounds:
         _add(track, sound, world.notes[world.sound_index[sound.name]])
     track *= np.float32(scene.loudness)

@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .babble import make_babble
+from .staging import CLIP_SECONDS
+
 SPRITE_PIXELS = 48
 SAMPLING_RATE = 16_000
 NOTE_SAMPLES = 12_800  # 0.8 s
 NOTES_PER_SOUND = 5
-CLIP_SECONDS = 4.0
 
 _NOISE_SEED = 20_240_611
 
@@ -63,6 +65,12 @@ class World:
         generator = np.random.default_rng(_NOISE_SEED)
         samples = 2 * int(CLIP_SECONDS * SAMPLING_RATE)
         return generator.standard_normal(samples, dtype=np.float32)
+
+    @cached_property
+    def babble(self) -> NDArray[np.float32]:
+        """A crowd talking, unit variance, two clips long, the same in every world."""
+        generator = np.random.default_rng(_NOISE_SEED + 3)
+        return make_babble(2 * int(CLIP_SECONDS * SAMPLING_RATE), SAMPLING_RATE, generator)
 
     @cached_property
     def grain(self) -> NDArray[np.float32]:

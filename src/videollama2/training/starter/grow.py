@@ -75,7 +75,20 @@ NAMING = replace(
         **dict.fromkeys(("background", "heard", "count_sounds"), 0.2),
     },
 )
-ROUNDS = (STUDY, STUDY, NAMING)
+# Long: mostly what was still right in less than nine of ten.
+AT_LENGTH = replace(
+    NAMING,
+    kinds=(0.38, 0.26, 0.36),
+    eagerness={
+        **dict.fromkeys(("choice", "thing_on_plate", "next_thing", "list_things", "describe"), 3.0),
+        **dict.fromkeys(("which_first", "first_thing", "last_thing", "before_after"), 2.5),
+        **dict.fromkeys(("plate_colour", "place", "is_heard", "who_sounds"), 0.5),
+        **dict.fromkeys(("which_sound_first", "last_sound", "source_visible"), 0.5),
+        **dict.fromkeys(("background", "heard", "count_sounds"), 0.2),
+    },
+    often=("next_thing",),
+)
+ROUNDS = (STUDY, STUDY, NAMING, AT_LENGTH)
 SETTLE = replace(SETTLING, turns=0.4)
 
 
@@ -271,11 +284,12 @@ class Growth:
 
         def loss(step: int, drawn: tuple[list[int], Batch]) -> Tensor:
             indices, batch = drawn[0], drawn[1].to(self.leg.device)
-            streams = features.streams(patient.model, indices)
-            if step < settings.align_steps:
-                table = cast("nn.Embedding", patient.model.get_input_embeddings()).weight
-                return patient.word_space.loss(streams, table, batch)
-            return patient.loss_of(streams, batch, weights, settling=step >= settled)
+            with torch.autocast(torch.device(self.leg.device).type, torch.bfloat16):
+                streams = features.streams(patient.model, indices)
+                if step < settings.align_steps:
+                    table = cast("nn.Embedding", patient.model.get_input_embeddings()).weight
+                    return patient.word_space.loss(streams, table, batch)
+                return patient.loss_of(streams, batch, weights, settling=step >= settled)
 
         def after(step: int) -> None:
             if step % SCORE_EVERY == 0:
