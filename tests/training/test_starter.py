@@ -350,7 +350,7 @@ def test_the_saved_folder_answers_about_a_clip(world: World, tmp_path: Path) -> 
     question = ask(scene, world, np.random.default_rng(3), count=1)[0]
     answer = loaded.ask(question.text, video=path, max_new_tokens=4)
     assert isinstance(answer, Answer)
-    assert answer.generated_tokens > 0
+    assert 0 <= answer.generated_tokens <= 4  # untrained, it may well say nothing
     (report,) = answer.media
     assert (report.kind, report.frames) == ("video", 8)
     assert report.sound_s == pytest.approx(4.0, abs=0.1)
