@@ -16,10 +16,10 @@ from videollama2 import VideoLlama2
 from videollama2.processing.fbank import fbank
 from videollama2.scenes import World, ask, draw_scene, load_world
 from videollama2.scenes.names import COLOURS
+from videollama2.scenes.sounds import render_sound
 from videollama2.training.starter import grow as growing
 from videollama2.training.starter.data import CELLS, IGNORED, BatchMaker, encode_questions
 from videollama2.training.starter.grow import (
-    STUDY,
     GrowSettings,
     Growth,
     Leg,
@@ -156,12 +156,14 @@ def test_kept_scenes_are_what_the_model_would_have_seen(
     """Tokens made from kept features are those of the same pictures and sounds, encoded now."""
     before = VideoLlama2.from_pretrained(str(taught))
     model: Any = before.model.float()
-    plain = replace(STUDY, pictures=0.0, sound=0.0)
+    plain = replace(growing.SCENES, pictures=0.0, sound=0.0)
     maker = BatchMaker(smaller, before.tokenizer, 2, 3, hardening=plain)
     kept = KeptScenes(tmp_path, maker, (0, 1), 6)
     for share in (1, 2):
         kept.encode(model, share, 2)
-    indices, batch = kept.make((0, 2), 0)
+    # whoever asks, and whatever scenes that one would draw: about these
+    asker = replace(maker, hardening=replace(growing.SETTLE, kinds=(0.0, 1.0, 0.0)))
+    indices, batch = kept.make(asker, (0, 2), 0)
     assert batch.frames.numel() == batch.features.numel() == 0
     streams = kept.opened(2).streams(model, indices)
     rows = [kept.render(index) for index in indices]
@@ -175,8 +177,13 @@ def test_kept_scenes_are_what_the_model_would_have_seen(
         wanted = encode(model, shown)
     assert torch.allclose(streams.video, wanted.video, atol=2e-2)
     assert torch.allclose(streams.audio, wanted.audio, atol=2e-2)
-    scene, _ = kept.draw(indices[0])
-    assert float(batch.things[0].amax((0, 1, 2)).sum()) == len({t.name for t in scene.things})
+    shown_in = {index: kept.draw(index)[0] for index in range(6)}
+    for row, index in enumerate(indices):
+        told = batch.things[row].amax((0, 1, 2)) > 0
+        names = {smaller.names[at] for at in torch.nonzero(told)[:, 0]}
+        assert names == {thing.name for thing in shown_in[index].things}
+        track = render_sound(shown_in[index], smaller)
+        assert np.array_equal(rows[row]["waveform"], track)
 
 
 # --- the whole ---
@@ -285,7 +292,7 @@ def test_a_later_turn_is_what_the_chat_template_writes(world: World) -> None:
 
 def test_conversations_are_drawn_as_often_as_asked(world: World) -> None:
     tokenizer = Trainee(Settings(), world).tokenizer
-    maker = BatchMaker(world, tokenizer, 1, 8, hardening=replace(STUDY, turns=0.5))
+    maker = BatchMaker(world, tokenizer, 1, 8, hardening=replace(growing.STUDY, turns=0.5))
     rng = np.random.default_rng(5)
     batch = maker.make_unseen([maker.draw(rng) for _ in range(60)], rng)
     asked = sum(len(kinds) for kinds in batch.kinds)

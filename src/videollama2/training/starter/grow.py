@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from videollama2.assistant import VideoLlama2
 from videollama2.scenes.world import World, load_world
-from videollama2.training.starter.data import Batch, BatchMaker, ahead
+from videollama2.training.starter.data import Batch, BatchMaker, Hardening, ahead
 from videollama2.training.starter.kept import KeptScenes
 from videollama2.training.starter.mend import AS_BEFORE, ORDER, SETTLING, MendSettings, Patient
 from videollama2.training.starter.senses import Ear, Eye, draw_frames, draw_sounds
@@ -49,18 +49,17 @@ log = logging.getLogger("videollama2.starter")
 EYE_SEED, EAR_SEED, SCENE_SEED, QUESTION_SEED = 6, 7, 8, 9  # rounds go on from the last
 SHARES = 4  # in which scenes are encoded
 SCORE_EVERY = 400
+# Which kinds of scenes are encoded, and how many of them are damaged.
+SCENES = Hardening((0.40, 0.30, 0.30), eagerness={}, pictures=0.4, sound=0.4, words=0.0)
 # All kinds of questions: what the model knew of order and place must come through new names too.
 STUDY = replace(
     ORDER,
-    kinds=(0.40, 0.30, 0.30),
     eagerness={
         **dict.fromkeys(("next_thing", "before_after", "thing_on_plate"), 3.0),
         **dict.fromkeys(("list_things", "describe"), 2.0),
         "not_there": 1.5,
         **dict.fromkeys(("background", "is_heard", "heard", "count_sounds"), 0.5),
     },
-    pictures=0.4,
-    sound=0.4,
     words=0.4,
     turns=0.4,
 )
@@ -78,7 +77,6 @@ NAMING = replace(
 # Long: mostly what was still right in less than nine of ten.
 AT_LENGTH = replace(
     NAMING,
-    kinds=(0.38, 0.26, 0.36),
     eagerness={
         **dict.fromkeys(("choice", "thing_on_plate", "next_thing", "list_things", "describe"), 3.0),
         **dict.fromkeys(("which_first", "first_thing", "last_thing", "before_after"), 2.5),
@@ -238,16 +236,16 @@ class Growth:
             save_starter(model, tokenizer, folder, asdict(self.settings))
         return folder
 
-    def kept(self, tokenizer: Any) -> KeptScenes:
-        """The scenes that are studied."""
+    def maker(self, tokenizer: Any, hardening: Hardening | None = None) -> BatchMaker:
+        """What draws scenes, or asks about them."""
         settings = self.settings
-        maker = BatchMaker(
-            self.world,
-            tokenizer,
-            settings.batch_size,
-            settings.questions,
-            hardening=ROUNDS[settings.round],
+        return BatchMaker(
+            self.world, tokenizer, settings.batch_size, settings.questions, hardening=hardening
         )
+
+    def kept(self, tokenizer: Any) -> KeptScenes:
+        """The scenes that are studied: the same in each round."""
+        settings, maker = self.settings, self.maker(tokenizer, SCENES)
         return KeptScenes(
             self.scenes / "scenes", maker, (settings.seed, SCENE_SEED), settings.scenes
         )
@@ -275,12 +273,13 @@ class Growth:
             tower.requires_grad_(False)
         kept, seed = self.kept(patient.tokenizer), (settings.seed, QUESTION_SEED + settings.round)
         settled = settings.steps - settings.settling_steps
-        last = replace(kept, maker=replace(kept.maker, hardening=SETTLE))
-        plain = BatchMaker(self.world, patient.tokenizer, settings.batch_size, settings.questions)
+        asking, settling, plain = (
+            self.maker(patient.tokenizer, how) for how in (ROUNDS[settings.round], SETTLE, None)
+        )
         run = Run(self.folder / "study")
 
         def draw(step: int) -> tuple[list[int], Batch]:
-            return (kept if step < settled else last).make(seed, step)
+            return kept.make(asking if step < settled else settling, seed, step)
 
         def loss(step: int, drawn: tuple[list[int], Batch]) -> Tensor:
             indices, batch = drawn[0], drawn[1].to(self.leg.device)

@@ -36,7 +36,8 @@ TAKES = 64  # scenes that are encoded at a time
 class KeptScenes:
     """So many scenes of a seed and what frozen encoders made of them.
 
-    `maker.hardening` says which kinds of scenes, and how many are damaged before they are encoded.
+    `maker` draws them: its hardening says of which kinds, and how many are damaged before they are
+    encoded. Who asks about them may be another.
     """
 
     folder: Path
@@ -96,11 +97,11 @@ class KeptScenes:
         )
         return Features(tuple(video), tuple(audio))
 
-    def make(self, seed: Sequence[int], step: int) -> tuple[list[int], Batch]:
+    def make(self, asker: BatchMaker, seed: Sequence[int], step: int) -> tuple[list[int], Batch]:
         """The numbers of a batch's scenes, and the batch without pictures and sound."""
         rng = np.random.default_rng([*seed, step])
-        indices = [int(index) for index in rng.integers(self.count, size=self.maker.batch_size)]
-        return indices, self.maker.make_unseen([self.draw(index) for index in indices], rng)
+        indices = [int(index) for index in rng.integers(self.count, size=asker.batch_size)]
+        return indices, asker.make_unseen([self.draw(index) for index in indices], rng)
 
 
 @dataclass(frozen=True)
