@@ -39,7 +39,7 @@ from torch.nn import functional as F
 
 from videollama2.model.model import VideoLlama2ForConditionalGeneration
 from videollama2.model.tokens import config_connector_shape
-from videollama2.scenes.questions import all_texts
+from videollama2.scenes.texts import all_texts
 from videollama2.scenes.world import load_world
 from videollama2.training.starter.data import NUM_FRAMES, Batch
 from videollama2.training.starter.objective import Streams, WordSpace, answer_logits

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from videollama2.scenes.questions import all_texts
+from videollama2.scenes.texts import all_texts
 from videollama2.scenes.world import load_world
 from videollama2.training.starter.parts import build_tokenizer
 

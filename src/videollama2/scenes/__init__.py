@@ -9,7 +9,6 @@ from .questions import (
     OPEN_KINDS,
     UNANSWERABLE_KINDS,
     Question,
-    all_texts,
     ask,
     describe,
 )
@@ -17,6 +16,7 @@ from .rendering import render_frames
 from .scene import Heard, Scene, Shown
 from .sounds import render_sound
 from .staging import Camera, Post, Staging
+from .texts import all_texts
 from .world import World, WorldFileError, load_world, pack_world
 
 __all__ = [

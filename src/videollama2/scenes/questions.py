@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from .names import COLOURS, MOVEMENTS, NUMBERS, QUARTERS
-from .phrasing import article, expansions, listed, phrasings, sentence, word_question
+from .names import NUMBERS, QUARTERS
+from .phrasing import article, listed, word_question
 from .scene import Scene, Shown
 from .world import World
 
@@ -93,37 +93,6 @@ def _worded(kind: str, made: _Asked, rng: np.random.Generator, split: str) -> Qu
     wording = made.worded_as or kind
     text, template = word_question(wording, made.slots, rng, split, ending=kind not in OPEN_KINDS)
     return Question(kind, text, made.answer, template)
-
-
-def all_texts(world: World) -> Iterator[str]:
-    """Texts that hold every word, in either case, of every wording and answer of this world."""
-    grammar = phrasings()
-    yield from world.names
-    yield from (name.capitalize() for name in world.names)  # where a sentence begins with one
-    yield from (*COLOURS, *QUARTERS, *MOVEMENTS, *NUMBERS, "yes", "no", "before", "after")
-    yield from ("none", "nothing")
-    names = list(world.names)
-    turn = 0
-    for split in grammar.templates.values():
-        for cores in split.values():
-            for core in cores:
-                for wording in expansions(core):
-                    turn += 1
-                    x, y, *_ = options = [names[(turn + i) % len(names)] for i in range(4)]
-                    slots = {"x": x, "y": y, "an_x": article(x), "options": listed(options, "or")}
-                    colour = tuple(COLOURS)[turn % len(COLOURS)]
-                    text = wording.format(colour=colour, **slots)
-                    yield sentence("", text, "")
-                    for opener in expansions(grammar.openers[turn % len(grammar.openers)]):
-                        ending = grammar.endings[turn % len(grammar.endings)]
-                        yield sentence(opener, text, ending)
-                        yield f"{opener}{text}{ending}".lower()
-    for background in COLOURS:
-        for name in names:
-            yield f"{article(name)} on a {background} background, and {article(name)} is heard"
-            yield f"{listed([article(name)] * 3, 'and')} on a {background} background"
-    yield "and nothing is heard"
-    yield "a bell and a bird are heard"
 
 
 def _choose(rng: np.random.Generator, of: list[str]) -> str:

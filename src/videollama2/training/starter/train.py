@@ -22,7 +22,8 @@ from torch import nn
 
 from videollama2.model.model import VideoLlama2ForConditionalGeneration
 from videollama2.processing.processor import VideoLlama2Processor
-from videollama2.scenes.questions import NOT_CLOSED_KINDS, all_texts
+from videollama2.scenes.questions import NOT_CLOSED_KINDS
+from videollama2.scenes.texts import all_texts
 from videollama2.scenes.world import World, load_world
 from videollama2.training.starter.data import Batch, BatchMaker, batches
 from videollama2.training.starter.objective import WordSpace, answer_logits, encode

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from videollama2.model.model import VideoLlama2ForConditionalGeneration
-from videollama2.scenes.questions import all_texts
+from videollama2.scenes.texts import all_texts
 from videollama2.scenes.world import World
 from videollama2.training.starter.parts import build_config, build_tokenizer
 
