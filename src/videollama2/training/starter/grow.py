@@ -237,41 +237,42 @@ class Growth:
         return folder
 
     def maker(self, tokenizer: Any, hardening: Hardening | None = None) -> BatchMaker:
-        """What draws scenes, or asks about them."""
+        """What draws scenes, or (not without a tokenizer) asks about them."""
         settings = self.settings
         return BatchMaker(
             self.world, tokenizer, settings.batch_size, settings.questions, hardening=hardening
         )
 
-    def kept(self, tokenizer: Any) -> KeptScenes:
+    def kept(self) -> KeptScenes:
         """The scenes that are studied: the same in each round."""
-        settings, maker = self.settings, self.maker(tokenizer, SCENES)
+        settings, maker = self.settings, self.maker(None, SCENES)
         return KeptScenes(
             self.scenes / "scenes", maker, (settings.seed, SCENE_SEED), settings.scenes
         )
 
     def encode(self, numbers: range) -> KeptScenes:
         """Encode these shares of the scenes, where they are not there."""
-        taught = VideoLlama2.from_pretrained(str(self.senses()))
-        kept = self.kept(taught.tokenizer)
-        untyped: Any = taught.model
-        model = untyped.float().to(self.leg.device)
-        for number in numbers:
-            worked = kept.encode(model, number, SHARES)
-            if worked and time.monotonic() > self.leg.deadline:
-                raise OutOfTimeError
+        kept = self.kept()
+        lacking = [number for number in numbers if not kept.has(number, SHARES)]
+        if lacking:
+            untyped: Any = VideoLlama2.from_pretrained(str(self.senses())).model
+            model = untyped.float().to(self.leg.device)
+            for number in lacking:
+                kept.encode(model, number, SHARES)
+                if time.monotonic() > self.leg.deadline:
+                    raise OutOfTimeError
         return kept
 
     def study(self) -> Patient:
         """Teach all but eye and ear."""
-        features = self.encode(range(1, SHARES + 1)).opened(SHARES)
-        settings = self.settings
+        kept, settings = self.encode(range(1, SHARES + 1)), self.settings
+        features = kept.opened(SHARES)
         weights = MendSettings(seed=settings.seed, word_space_weight=settings.word_space_weight)
         patient = Patient(str(self.senses()), weights, self.world).to(self.leg.device)
         core: Any = patient.model.model
         for tower in (core.vision_tower, core.audio_tower):
             tower.requires_grad_(False)
-        kept, seed = self.kept(patient.tokenizer), (settings.seed, QUESTION_SEED + settings.round)
+        seed = (settings.seed, QUESTION_SEED + settings.round)
         settled = settings.steps - settings.settling_steps
         asking, settling, plain = (
             self.maker(patient.tokenizer, how) for how in (ROUNDS[settings.round], SETTLE, None)

@@ -61,15 +61,14 @@ class KeptScenes:
             damage_streams(row, self.maker.hardening, rng)
         return row
 
-    def encode(self, model: VideoLlama2ForConditionalGeneration, share: int, shares: int) -> bool:
-        """Encode one of so many equal shares, if it is not there yet; whether it was not.
+    def has(self, share: int, shares: int) -> bool:
+        """Whether this share was encoded."""
+        return self._path("audio", share, shares).exists()
 
-        Processes side by side can each take another.
-        """
+    def encode(self, model: VideoLlama2ForConditionalGeneration, share: int, shares: int) -> None:
+        """Encode one of so many equal shares; processes side by side can each take another."""
         self.folder.mkdir(parents=True, exist_ok=True)
         numbers = range(self.count * (share - 1) // shares, self.count * share // shares)
-        if self._path("audio", share, shares).exists():
-            return False
         seen: list[NDArray[np.float16]] = []
         heard: list[NDArray[np.float16]] = []
         for first in range(0, len(numbers), TAKES):
@@ -83,7 +82,6 @@ class KeptScenes:
             partial = path.with_suffix(".partial.npy")
             np.save(partial, np.concatenate(parts))
             os.replace(partial, path)
-        return True
 
     def _path(self, stream: str, share: int, shares: int) -> Path:
         return self.folder / f"{stream}-{share}-of-{shares}.npy"
