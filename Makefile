@@ -116,8 +116,10 @@ starter: $(STAMP) starter-assets/world.npz starter-assets/larger.npz  ## build t
 	$(GROW) --begin starter-run/small-world --run starter-run/growing --out starter-run/grown
 	$(GROW) --begin starter-run/grown --run starter-run/study --scenes-of starter-run/growing --out starter-run/studied \
 		--round 1 --eye-steps 0 --ear-steps 0 --align-steps 1000 --steps 1800 --settling-steps 250 --learning-rate 6e-4 --word-space-weight 1
-	$(GROW) --begin starter-run/studied --run starter-run/naming --scenes-of starter-run/growing --out src/videollama2/starter \
+	$(GROW) --begin starter-run/studied --run starter-run/naming --scenes-of starter-run/growing --out starter-run/named \
 		--round 2 --eye-steps 0 --ear-steps 0 --align-steps 0 --steps 800 --settling-steps 130 --learning-rate 5e-4
+	$(GROW) --begin starter-run/named --run starter-run/long --scenes-of starter-run/growing --out src/videollama2/starter \
+		--round 3 --eye-steps 0 --ear-steps 0 --align-steps 300 --steps 7000 --settling-steps 250 --learning-rate 6e-4
 
 LEG_MINUTES ?= 9
 LARGER := --world starter-assets/larger.npz --minutes $(LEG_MINUTES) --workers 8

@@ -16,6 +16,7 @@ from videollama2 import VideoLlama2
 from videollama2.processing.fbank import fbank
 from videollama2.scenes import World, ask, draw_scene, load_world
 from videollama2.scenes.names import COLOURS
+from videollama2.scenes.questions import KINDS
 from videollama2.scenes.sounds import render_sound
 from videollama2.training.starter import grow as growing
 from videollama2.training.starter.data import CELLS, IGNORED, BatchMaker, encode_questions
@@ -184,6 +185,12 @@ def test_kept_scenes_are_what_the_model_would_have_seen(
         assert names == {thing.name for thing in shown_in[index].things}
         track = render_sound(shown_in[index], smaller)
         assert np.array_equal(rows[row]["waveform"], track)
+
+
+def test_rounds_name_kinds_of_questions_that_there_are() -> None:
+    """A kind that is misspelt would be asked as often as any other, without a word."""
+    for asking in (*growing.ROUNDS, growing.SETTLE):
+        assert {*asking.eagerness, *asking.often} <= set(KINDS)
 
 
 # --- the whole ---
