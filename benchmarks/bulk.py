@@ -28,9 +28,8 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import av
 import common
-import numpy as np
+from clips import make_clip
 
 ROOT = Path(__file__).parent.parent
 SIZES = {"360p": (640, 360), "720p": (1280, 720), "1080p": (1920, 1080)}
@@ -96,7 +95,7 @@ def reading(folder: Path) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for name, (width, height) in SIZES.items():
         path = folder / f"{name}.mp4"
-        make_clip(path, width, height)
+        make_clip(path, width, height, SECONDS, preset="ultrafast", crf="30")
         costs: list[float] = []
         for _ in range(4):
             began = time.process_time()
@@ -110,28 +109,6 @@ def reading(folder: Path) -> dict[str, dict[str, Any]]:
         }
         print(f"reading {name}: {found[name]}", flush=True)
     return found
-
-
-def make_clip(path: Path, width: int, height: int) -> None:
-    rng = np.random.default_rng(0)
-    texture = rng.integers(0, 255, (height // 8, width // 8, 3), dtype=np.uint8)
-    texture = texture.repeat(8, 0).repeat(8, 1)
-    with av.open(str(path), "w") as container:
-        video = container.add_stream("libx264", rate=30)
-        video.width, video.height, video.pix_fmt = width, height, "yuv420p"
-        video.options = {"preset": "ultrafast", "g": "250", "crf": "30"}
-        audio = container.add_stream("aac", rate=44100)
-        audio.layout = "mono"
-        for index in range(SECONDS * 30):
-            picture = np.roll(texture, (index % height, 2 * index % width), (0, 1))
-            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(video.encode(None))
-        for second in range(SECONDS):
-            tone = np.sin(np.arange(44100) * 0.06).astype(np.float32)[None] * 0.3
-            frame = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
-            frame.sample_rate, frame.pts = 44100, second * 44100
-            container.mux(audio.encode(frame))
-        container.mux(audio.encode(None))
 
 
 def draw(found: dict[str, dict[str, Any]], counts: list[int], title: str, path: Path) -> None:

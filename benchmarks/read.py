@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import common
-import numpy as np
+from clips import make_clip
 from readers import FRAMES, PAIRS, READERS, versions
 
 
@@ -54,31 +54,6 @@ def available(name: str, path: str, pool: Any) -> bool:
     if frames != FRAMES:
         raise SystemExit(f"{name} read {frames} frames of {path}")
     return True
-
-
-def make_clip(path: Path, width: int, height: int, seconds: int) -> None:
-    """Moving texture and a tone, as x264 encodes by itself: a keyframe every 250 frames, B-pictures."""
-    import av
-
-    rng = np.random.default_rng(0)
-    texture = rng.integers(0, 255, (height // 8, width // 8, 3), dtype=np.uint8)
-    texture = texture.repeat(8, 0).repeat(8, 1)
-    with av.open(str(path), "w") as container:
-        video = container.add_stream("libx264", rate=30)
-        video.width, video.height, video.pix_fmt = width, height, "yuv420p"
-        video.options = {"g": "250", "crf": "28"}
-        audio = container.add_stream("aac", rate=44100)
-        audio.layout = "mono"
-        for index in range(seconds * 30):
-            picture = np.roll(texture, (index % height, 2 * index % width), (0, 1))
-            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(video.encode(None))
-        for second in range(seconds):
-            tone = np.sin(np.arange(44100) * 0.06).astype(np.float32)[None] * 0.3
-            frame = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
-            frame.sample_rate, frame.pts = 44100, second * 44100
-            container.mux(audio.encode(frame))
-        container.mux(audio.encode(None))
 
 
 def rates_of(paths: list[str], pool: Any, args: argparse.Namespace) -> dict[str, float]:

@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
+from clips import make_clip
 
 FRAMES = 16
 
@@ -98,32 +98,6 @@ def measure(name: str, path: str) -> None:
     print(json.dumps(measured))
 
 
-def make_clip(path: Path, seconds: int = 600) -> None:
-    """1080p30, moving texture, a keyframe every 250 frames, one tone."""
-    import av
-
-    rng = np.random.default_rng(0)
-    texture = (
-        rng.integers(0, 255, (1080 // 8, 1920 // 8, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
-    )
-    with av.open(str(path), "w") as container:
-        video = container.add_stream("libx264", rate=30)
-        video.width, video.height, video.pix_fmt = 1920, 1080, "yuv420p"
-        video.options = {"preset": "ultrafast", "g": "250", "crf": "28"}
-        audio = container.add_stream("aac", rate=44100)
-        audio.layout = "mono"
-        for index in range(seconds * 30):
-            picture = np.roll(texture, (index % 1080, 2 * index % 1920), (0, 1))
-            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(video.encode(None))
-        for second in range(seconds):
-            tone = np.sin(np.arange(44100) * 0.06).astype(np.float32)[None] * 0.3
-            frame = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
-            frame.sample_rate, frame.pts = 44100, second * 44100
-            container.mux(audio.encode(frame))
-        container.mux(audio.encode(None))
-
-
 def compare(path: str, repeats: int) -> None:
     """Print one line a decoder: median seconds, ratio to ours, memory."""
     results: dict[str, list[dict[str, float]]] = {}
@@ -168,7 +142,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "long.mp4"
-        make_clip(clip)
+        make_clip(clip, 1920, 1080, 600, preset="ultrafast")
         compare(str(clip), arguments.repeats)
 
 

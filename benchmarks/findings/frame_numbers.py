@@ -15,9 +15,9 @@ import torch
 from chart import line_chart
 from connectors import GROUPS
 from laboratory import SEEN
+from tokens import tokens_of
 from trial import STC, Variant, parser, points, score, shown, tell, trials
 
-TOKENS_A_PAIR = 9
 VARIANTS = tuple(
     Variant(f"{frames} frames", STC, video="many", frames=frames) for frames in (2, 4, 8, 16, 32)
 )
@@ -33,7 +33,7 @@ def as_text(found: dict[str, Any]) -> str:
     for one in VARIANTS:
         if one.name in found:
             cells = map(shown, points(found[one.name].values(), COLUMNS))
-            tokens = one.frames // 2 * TOKENS_A_PAIR
+            tokens = tokens_of(one.frames)
             lines.append(f"| {one.frames} | {tokens} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -47,7 +47,7 @@ def main() -> None:
     each = [points(found[one.name].values(), COLUMNS) for one in kept]
     lines = dict(zip(COLUMNS, map(list, zip(*each, strict=True)), strict=False))
     title = f"A model for each number of frames, mean of {args.seeds} seeds, 95 % intervals"
-    across = [f"{one.frames} ({one.frames // 2 * TOKENS_A_PAIR})" for one in kept]
+    across = [f"{one.frames} ({tokens_of(one.frames)})" for one in kept]
     picture = line_chart(title, "frames (their tokens)", across, lines)
     tell(args, "frame_numbers", as_text(found), picture)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from chart import Point, line_chart
+from tokens import tokens_of
 
 from videollama2 import VideoLlama2
 from videollama2.evaluation.local import LocalModel
@@ -28,7 +29,6 @@ import common
 import robustness
 
 FRAMES = (2, 4, 8, 16, 32)
-TOKENS_A_PAIR = 9
 GROUPS = {
     "order": ("first_thing", "last_thing", "next_thing", "which_first"),
     "movement": ("movement",),
@@ -81,14 +81,14 @@ def main() -> None:
         cells = [
             f"{row[n]['value']:.3f} ({row[n]['low']:.3f} to {row[n]['high']:.3f})" for n in names
         ]
-        print(f"| {frames} | {int(frames) // 2 * TOKENS_A_PAIR} | " + " | ".join(cells) + " |")
+        print(f"| {frames} | {tokens_of(int(frames))} | " + " | ".join(cells) + " |")
     lines = {
         name: [
             Point(row[name]["value"], row[name]["low"], row[name]["high"]) for row in found.values()
         ]
         for name in names
     }
-    across = [f"{frames} ({int(frames) // 2 * TOKENS_A_PAIR})" for frames in found]
+    across = [f"{frames} ({tokens_of(int(frames))})" for frames in found]
     picture = line_chart("Frames of a clip", "frames (their tokens); trained with 8", across, lines)
     (args.out / "findings_frames.svg").write_text(picture)
 
