@@ -16,7 +16,7 @@ MEND := $(STARTER_MEMORY) OMP_NUM_THREADS=1 $(BIN)/python -m videollama2.trainin
 GROW := $(STARTER_MEMORY) OMP_NUM_THREADS=2 $(BIN)/python -m videollama2.training.starter.grow \
 	--world starter-assets/larger.npz
 
-.PHONY: help install demo test test-mixins test-transformers test-ray test-vllm venv-vllm test-faults test-faults-short fuzz test-browser check format starter starter-larger starter-report starter-clips findings docs bench bench-gpu clean
+.PHONY: help install demo test test-mixins test-transformers test-ray test-vllm venv-vllm test-faults test-faults-short fuzz test-browser check format starter starter-larger starter-report starter-clips starter-card findings docs bench bench-gpu clean
 .DEFAULT_GOAL := help
 
 help:  ## list what can be made
@@ -119,7 +119,17 @@ starter: $(STAMP) starter-assets/world.npz starter-assets/larger.npz  ## build t
 	$(GROW) --begin starter-run/studied --run starter-run/naming --scenes-of starter-run/growing --out starter-run/named \
 		--round 2 --eye-steps 0 --ear-steps 0 --align-steps 0 --steps 800 --settling-steps 130 --learning-rate 5e-4
 	$(GROW) --begin starter-run/named --run starter-run/long --scenes-of starter-run/growing --out src/videollama2/starter \
-		--round 3 --eye-steps 0 --ear-steps 0 --align-steps 300 --steps 7000 --settling-steps 250 --learning-rate 6e-4
+		--round 3 --eye-steps 0 --ear-steps 0 --align-steps 300 --steps 5000 --settling-steps 250 --learning-rate 6e-4
+	$(MAKE) starter-card
+
+starter-card: $(STAMP) starter-assets/larger.npz starter-report  ## measure the starter and write the tables of its card, about half an hour
+	$(BIN)/python -m videollama2.training.starter.report --world starter-assets/larger.npz --steps 16 \
+		--json benchmarks/results/starter_world.json
+	$(BIN)/python benchmarks/starter_clips.py
+	$(BIN)/python benchmarks/starter_turns.py
+	$(BIN)/python benchmarks/starter_named.py --world starter-assets/larger.npz --scenes 256
+	$(BIN)/python benchmarks/robustness.py
+	$(BIN)/python benchmarks/starter_card.py
 
 LEG_MINUTES ?= 9
 LARGER := --world starter-assets/larger.npz --minutes $(LEG_MINUTES) --workers 8

@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import common
 import numpy as np
@@ -78,6 +79,15 @@ def asked(model: VideoLlama2, world: World, count: int) -> dict[str, list[Counts
     return found
 
 
+def as_text(values: dict[str, Any]) -> str:
+    """A line for what is counted."""
+    lines = ["| | named | invented |", "| --- | ---: | ---: |"]
+    for name, row in values["found"].items():
+        cells = [f"{v:.3f} ({low:.3f} to {high:.3f})" for v, low, high in row.values()]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     made = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -99,10 +109,7 @@ def main() -> None:
     values = {"model": args.model, "scenes": args.scenes, "found": rows, **common.facts("cpu")}
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "starter_named.json").write_text(json.dumps(values, indent=1) + "\n")
-    print("| | named | invented |\n| --- | ---: | ---: |")
-    for name, row in rows.items():
-        cells = [f"{v:.3f} ({low:.3f} to {high:.3f})" for v, low, high in row.values()]
-        print(f"| {name} | " + " | ".join(cells) + " |")
+    print(as_text(values))
 
 
 if __name__ == "__main__":

@@ -43,6 +43,15 @@ def asked(model: VideoLlama2, clips: Path) -> dict[str, dict[str, list[bool]]]:
     return found
 
 
+def as_text(values: dict[str, Any]) -> str:
+    """A line for each way of asking."""
+    lines = ["| asked | questions | right |", "| --- | ---: | ---: |"]
+    for name, (value, low, high) in values["found"].items():
+        asked = values["asked"][name]
+        lines.append(f"| {name} | {asked} | {value:.3f} ({low:.3f} to {high:.3f}) |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     made = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -60,9 +69,7 @@ def main() -> None:
     values = {"model": args.model, "found": rows, "asked": counts, **common.facts("cpu")}
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "starter_turns.json").write_text(json.dumps(values, indent=1) + "\n")
-    print("| asked | questions | right |\n| --- | ---: | ---: |")
-    for name, (value, low, high) in rows.items():
-        print(f"| {name} | {counts[name]} | {value:.3f} ({low:.3f} to {high:.3f}) |")
+    print(as_text(values))
 
 
 if __name__ == "__main__":

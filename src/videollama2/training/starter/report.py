@@ -7,6 +7,7 @@ import argparse
 import json
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,14 @@ def as_data(table: Table) -> dict[str, Any]:
             for s in scores
         }
         for column, scores in table.items()
+    }
+
+
+def from_data(data: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Table:
+    """The table that `as_data` gave."""
+    return {
+        column: [TypeScore(kind, **counts) for kind, counts in scores.items()]
+        for column, scores in data.items()
     }
 
 
